@@ -23,7 +23,8 @@ impl Arguments {
     /// # Errors
     /// For a value that makes no sense.
     pub fn parse(cmdline: &str) -> Result<Arguments, Failure> {
-        let value = |name: &str| cmdline.split_whitespace().filter_map(|word| word.strip_prefix(name)).next_back();
+        let value =
+            |name: &str| cmdline.split_whitespace().filter_map(|word| word.strip_prefix(name)).next_back();
         let role = match value("kjvm.role=") {
             None => Role::Primary,
             Some(letter) => Role::from_letter(letter)
@@ -96,7 +97,8 @@ mod tests {
 
     #[test]
     fn the_command_line_names_role_epoch_and_port() {
-        let arguments = Arguments::parse("console=ttyS0 kjvm.role=B kjvm.epoch=7 kjvm.agent=ttyS3\n").unwrap();
+        let arguments =
+            Arguments::parse("console=ttyS0 kjvm.role=B kjvm.epoch=7 kjvm.agent=ttyS3\n").unwrap();
         assert_eq!(arguments.session.to_string(), "B7");
         assert_eq!(arguments.port, "/dev/ttyS3");
         let defaults = Arguments::parse("console=ttyS0 quiet").unwrap();

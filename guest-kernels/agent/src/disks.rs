@@ -72,7 +72,9 @@ pub fn make_ext4(device: &str, arguments: &[String]) -> Result<(), Failure> {
     let argv: Vec<String> = argv.chain(arguments.iter().cloned()).chain([device.to_owned()]).collect();
     match run::run(&argv, 120_000)? {
         Answer::Ran { code: Some(0), .. } => Ok(()),
-        Answer::Ran { code, stderr, .. } => Err(failure(format!("mke2fs {device} ended with {code:?}: {stderr}"))),
+        Answer::Ran { code, stderr, .. } => {
+            Err(failure(format!("mke2fs {device} ended with {code:?}: {stderr}")))
+        }
         other => Err(failure(format!("mke2fs {device}: {other:?}"))),
     }
 }
@@ -170,7 +172,9 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_refused() {
-        assert!(boot_sector(&parts(&[64, 33]), 97 * MIB).unwrap_err().contains("33 MiB does not fit at 65 MiB"));
+        assert!(
+            boot_sector(&parts(&[64, 33]), 97 * MIB).unwrap_err().contains("33 MiB does not fit at 65 MiB")
+        );
         assert!(boot_sector(&parts(&[0]), 97 * MIB).is_err());
         assert!(boot_sector(&parts(&[1; 5]), 97 * MIB).is_err());
         assert!(boot_sector(&[], 97 * MIB).is_err());

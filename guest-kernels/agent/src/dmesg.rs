@@ -20,8 +20,11 @@ const LONGEST: usize = 400;
 /// If /dev/kmsg cannot be read.
 pub fn since(since: u64) -> Result<Dmesg, Failure> {
     let reading = || "reading /dev/kmsg".into();
-    let mut file =
-        OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open("/dev/kmsg").while_doing(reading)?;
+    let mut file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open("/dev/kmsg")
+        .while_doing(reading)?;
     let mut answer = Dmesg { next: since, more: false, lost: false, lines: Vec::new() };
     let (mut room, mut record) = (BUDGET, vec![0; 8192]);
     loop {

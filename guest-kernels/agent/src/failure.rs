@@ -21,14 +21,18 @@ pub trait While<T> {
 
 impl<T> While<T> for std::io::Result<T> {
     fn while_doing(self, doing: impl FnOnce() -> String) -> Result<T, Failure> {
-        self.map_err(|error| Failure { errno: error.raw_os_error(), text: format!("while {}: {error}", doing()) })
+        self.map_err(|error| Failure {
+            errno: error.raw_os_error(),
+            text: format!("while {}: {error}", doing()),
+        })
     }
 }
 
 impl<T> While<T> for nix::Result<T> {
     fn while_doing(self, doing: impl FnOnce() -> String) -> Result<T, Failure> {
-        self.map_err(|errno| {
-            Failure { errno: Some(errno as i32), text: format!("while {}: {}", doing(), errno.desc()) }
+        self.map_err(|errno| Failure {
+            errno: Some(errno as i32),
+            text: format!("while {}: {}", doing(), errno.desc()),
         })
     }
 }

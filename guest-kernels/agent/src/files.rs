@@ -71,7 +71,8 @@ pub fn read_bulk(bulk: &Bulk) -> Result<Vec<u8>, Failure> {
             let found = crc32fast::hash(&bytes);
             match crc32 {
                 Some(sent) if *sent != found => {
-                    let text = format!("while {}: checksum {sent:#010x} sent, {found:#010x} found", reading());
+                    let text =
+                        format!("while {}: checksum {sent:#010x} sent, {found:#010x} found", reading());
                     Err(failure(text))
                 }
                 _ => Ok(bytes),
@@ -95,7 +96,11 @@ pub fn copy(from: &Bulk, to: &Bulk) -> Result<Answer, Failure> {
         Bulk::Scratch { device, offset, len, .. } => {
             let writing = || format!("writing {device} at {offset}");
             if bytes.len() as u64 > *len {
-                return Err(failure(format!("while {}: {} bytes do not fit into {len}", writing(), bytes.len())));
+                return Err(failure(format!(
+                    "while {}: {} bytes do not fit into {len}",
+                    writing(),
+                    bytes.len()
+                )));
             }
             let file = OpenOptions::new().write(true).open(device).while_doing(writing)?;
             file.write_all_at(&bytes, *offset).and_then(|()| file.sync_all()).while_doing(writing)?;

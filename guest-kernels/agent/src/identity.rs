@@ -54,8 +54,8 @@ pub fn disks() -> Result<Vec<String>, Failure> {
 /// If the kernel does not show it (CONFIG_FIRMWARE_MEMMAP).
 pub fn firmware_map() -> Result<Vec<MemoryRange>, Failure> {
     const MAP: &str = "/sys/firmware/memmap";
-    let entries =
-        fs::read_dir(MAP).while_doing(|| format!("listing {MAP} (the kernel needs CONFIG_FIRMWARE_MEMMAP)"))?;
+    let entries = fs::read_dir(MAP)
+        .while_doing(|| format!("listing {MAP} (the kernel needs CONFIG_FIRMWARE_MEMMAP)"))?;
     let mut ranges = Vec::new();
     for entry in entries {
         let entry = entry.while_doing(|| format!("listing {MAP}"))?.path();

@@ -115,11 +115,16 @@ impl Machine {
             Ask::Jump { image } => {
                 self.must_be(&[Role::Primary])?;
                 jump::check_loaded()?;
+                // The kernel writes nothing back before a jump, and B can flush only the disks it has drivers for.
+                disks::sync()?;
                 Box::new(move || jump::jump(image.as_deref()))
             }
             Ask::JumpBack { image } => {
                 self.must_be(&[Role::Saver])?;
                 let partition = image.as_deref().map(Partition::open).transpose()?;
+                if let Some(partition) = &partition {
+                    partition.header()?;
+                }
                 jump::prepare(jump::way_back()?)?;
                 Box::new(move || jump::enter(partition.as_ref()))
             }

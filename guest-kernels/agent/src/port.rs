@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 
 use agent_protocol::frame::{self, FrameError, LineBuffer};
 use agent_protocol::message::{Failure, FromAgent, Request};
-use nix::sys::termios::{BaudRate, SetArg, cfmakeraw, cfsetspeed, tcdrain, tcgetattr, tcsetattr};
+use nix::sys::termios::{ControlFlags, SetArg, cfmakeraw, tcdrain, tcgetattr, tcsetattr};
 
 use crate::failure::{While, failure};
 
@@ -41,7 +41,9 @@ impl Port {
     fn make_raw(&self) -> nix::Result<()> {
         let mut settings = tcgetattr(&self.file)?;
         cfmakeraw(&mut settings);
-        cfsetspeed(&mut settings, BaudRate::B115200)?;
+        // cfsetspeed(3) is a versioned symbol that a static glibc does not have.
+        settings.control_flags.remove(ControlFlags::from_bits_retain(libc::CBAUD));
+        settings.control_flags.insert(ControlFlags::from_bits_retain(libc::B115200));
         tcsetattr(&self.file, SetArg::TCSANOW, &settings)
     }
 
@@ -83,15 +85,20 @@ impl Port {
         let line = frame::encode(message).or_else(|error| {
             let text = format!("the answer does not fit: {error}");
             match message {
-                FromAgent::Reply { id, session, .. } => {
-                    frame::encode(&FromAgent::Reply { id: *id, session: *session, result: Err(failure(text)) })
-                }
+                FromAgent::Reply { id, session, .. } => frame::encode(&FromAgent::Reply {
+                    id: *id,
+                    session: *session,
+                    result: Err(failure(text)),
+                }),
                 FromAgent::Ready(ready) => {
                     let outcome = ready.outcome.as_ref().map(|outcome| agent_protocol::message::Outcome {
                         id: outcome.id,
                         result: Err(failure(text)),
                     });
-                    frame::encode(&FromAgent::Ready(agent_protocol::message::Ready { outcome, ..ready.clone() }))
+                    frame::encode(&FromAgent::Ready(agent_protocol::message::Ready {
+                        outcome,
+                        ..ready.clone()
+                    }))
                 }
                 FromAgent::Going { .. } | FromAgent::Garbled { .. } => Err(error),
             }

@@ -1,9 +1,7 @@
 //! The conversation: one request at a time, each executed at most once, in the session it is meant for.
 
 use agent_protocol::frame::PROTOCOL_VERSION;
-use agent_protocol::message::{
-    Answer, Ask, Failure, FromAgent, Outcome, Ready, ReadyWhy, Request, Session,
-};
+use agent_protocol::message::{Answer, Ask, Failure, FromAgent, Outcome, Ready, ReadyWhy, Request, Session};
 use nix::errno::Errno;
 use nix::time::{ClockId, clock_gettime};
 
@@ -36,7 +34,8 @@ struct Conversation {
 impl Conversation {
     fn ready(&self) -> FromAgent {
         let now = clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(0, |time| {
-            u64::try_from(time.tv_sec()).unwrap_or(0) * 1000 + u64::try_from(time.tv_nsec()).unwrap_or(0) / 1_000_000
+            u64::try_from(time.tv_sec()).unwrap_or(0) * 1000
+                + u64::try_from(time.tv_nsec()).unwrap_or(0) / 1_000_000
         });
         FromAgent::Ready(Ready {
             session: self.session,

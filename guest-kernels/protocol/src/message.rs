@@ -519,8 +519,9 @@ pub enum Ask {
         #[serde(default)]
         pm_test: Option<PmTest>,
     },
-    /// Resume from a swsusp image, for kernels whose disk drivers are modules and which therefore missed it at boot.
-    /// Comes back as a [`Failure`] where there is none, else not at all: the sleeping kernel answers with `ready`.
+    /// Resume from a swsusp image, for kernels whose disk drivers are modules and which therefore missed it at boot. → going, and the
+    /// next `ready` comes from the sleeping kernel, or a [`Failure`] (ENODATA) if no image is there: then the kernel remembers the
+    /// device as the one to hibernate to.
     Resume {
         /// Swap partition.
         device: String,

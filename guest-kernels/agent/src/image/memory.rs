@@ -64,7 +64,8 @@ fn write_memory(partition: &Partition, entry: u64) -> Result<Header, Failure> {
     let len = vmcore.read_at(&mut start, 0).while_doing(opening)?;
     let loads = elf::loads(&start[..len]).map_err(|text| failure(format!("{VMCORE}: {text}")))?;
     let page = PAGE as u64;
-    let extents = loads.iter().map(|load| Extent { first: load.physical / page, count: load.len / page }).collect();
+    let extents =
+        loads.iter().map(|load| Extent { first: load.physical / page, count: load.len / page }).collect();
     let mut writer = ImageWriter::begin(partition, Kind::JumpedMemory, extents)?;
     for load in &loads {
         for (offset, len) in windows(load.len) {
@@ -88,7 +89,9 @@ fn a_release(vmcore: &File, start: &[u8]) -> String {
 /// Offsets and lengths of at most [`WINDOW`] bytes that make up `len`.
 fn windows(len: u64) -> impl Iterator<Item = (u64, usize)> {
     let step = usize::try_from(WINDOW).unwrap_or(usize::MAX);
-    (0..len).step_by(step).map(move |offset| (offset, usize::try_from((len - offset).min(WINDOW)).unwrap_or(0)))
+    (0..len)
+        .step_by(step)
+        .map(move |offset| (offset, usize::try_from((len - offset).min(WINDOW)).unwrap_or(0)))
 }
 
 /// Puts A's memory back and returns its entry address. The image stays valid: it is to be consumed right before A is entered.
@@ -152,7 +155,8 @@ fn check_extents(extents: &[Extent], entry: u64) -> Result<(), Failure> {
 /// # Errors
 /// What went wrong there, with its errno; an image that is still valid although A runs.
 pub fn saver_outcome(device: &str) -> Result<(), Failure> {
-    let Ok(header) = Partition::open(device)?.header() else { return Ok(()) };
+    // No header: the saver was not asked to save.
+    let Some(header) = Partition::open(device)?.header_if_any()? else { return Ok(()) };
     match header.state {
         State::Consumed => Ok(()),
         State::Failed(errno) => {

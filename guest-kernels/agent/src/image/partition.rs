@@ -5,7 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 
 use agent_protocol::image::{
-    Extent, HEADER_LEN, Header, INDEX_OFFSET, Index, Kind, PAGE, PageEntry, State,
+    Extent, HEADER_LEN, Header, INDEX_OFFSET, ImageError, Index, Kind, PAGE, PageEntry, State,
 };
 use agent_protocol::message::Failure;
 use nix::errno::Errno;
@@ -42,15 +42,27 @@ impl Partition {
         Ok(Partition { device: device.to_owned(), file, bytes })
     }
 
-    /// Reads the header.
+    /// Reads the header; `None` if no image was ever written here.
+    ///
+    /// # Errors
+    /// Those of the disk; the check that refuses it.
+    pub fn header_if_any(&self) -> Result<Option<Header>, Failure> {
+        let reading = || format!("reading the image on {}", self.device);
+        let block = self.read(0, PAGE)?;
+        let sector = block.first_chunk::<HEADER_LEN>().ok_or(Errno::EIO).while_doing(reading)?;
+        match Header::decode(sector) {
+            Err(ImageError::Magic) => Ok(None),
+            header => header.map(Some).while_doing(reading),
+        }
+    }
+
+    /// Reads the header of an image that must be there.
     ///
     /// # Errors
     /// Those of the disk; the check that refuses it.
     pub fn header(&self) -> Result<Header, Failure> {
         let reading = || format!("reading the image on {}", self.device);
-        let block = self.read(0, PAGE)?;
-        let sector = block.first_chunk::<HEADER_LEN>().ok_or(Errno::EIO).while_doing(reading)?;
-        Header::decode(sector).while_doing(reading)
+        self.header_if_any()?.ok_or(ImageError::Magic).while_doing(reading)
     }
 
     /// Writes the header and makes it, and everything written before it, durable.
@@ -96,7 +108,8 @@ impl Partition {
         header.restorable(kind).while_doing(reading)?;
         let pages_bytes = header.stored.saturating_mul(PAGE as u64);
         if header.data_offset().saturating_add(pages_bytes) > self.bytes {
-            let text = format!("while {}: it claims more than the partition's {} bytes", reading(), self.bytes);
+            let text =
+                format!("while {}: it claims more than the partition's {} bytes", reading(), self.bytes);
             return Err(failure_with(Errno::EINVAL, text));
         }
         let len = usize::try_from(header.index_len()).map_err(|_| Errno::EFBIG).while_doing(reading)?;
@@ -137,7 +150,8 @@ impl<'a> ImageWriter<'a> {
         if offset > partition.bytes {
             return Err(full(partition));
         }
-        let chunk = Mapping::anonymous(CHUNK).while_doing(|| "making room for a piece of the image".into())?;
+        let chunk =
+            Mapping::anonymous(CHUNK).while_doing(|| "making room for a piece of the image".into())?;
         let index = Index { extents, entries: Vec::new() };
         Ok(ImageWriter { partition, kind, index, stored: 0, chunk, filled: 0, offset })
     }

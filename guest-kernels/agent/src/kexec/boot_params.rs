@@ -57,7 +57,8 @@ impl<'a> BzImage<'a> {
             0 => 4,
             sectors => usize::from(sectors),
         };
-        let kernel = file.get((sectors + 1) * 512..).filter(|kernel| !kernel.is_empty()).ok_or("truncated")?;
+        let kernel =
+            file.get((sectors + 1) * 512..).filter(|kernel| !kernel.is_empty()).ok_or("truncated")?;
         // The byte before the magic is a jump whose target is the header's end.
         let end = MAGIC + usize::from(file[HEADER_END]);
         let setup_header = file.get(SETUP_HEADER..end).ok_or("truncated")?;

@@ -75,7 +75,8 @@ fn programs(start: &[u8]) -> Option<Vec<(u32, Load)>> {
     (0..count)
         .map(|number| {
             let at = first.checked_add(number * PHDR)?;
-            let (offset, physical, len) = (u64_at(start, at + 8)?, u64_at(start, at + 24)?, u64_at(start, at + 40)?);
+            let (offset, physical, len) =
+                (u64_at(start, at + 8)?, u64_at(start, at + 24)?, u64_at(start, at + 40)?);
             Some((u32_at(start, at)?, Load { physical, len, offset }))
         })
         .collect()
@@ -87,12 +88,16 @@ fn programs(start: &[u8]) -> Option<Vec<(u32, Load)>> {
 /// If it is none, or has a range that is not made of whole pages.
 pub fn loads(start: &[u8]) -> Result<Vec<Load>, &'static str> {
     let programs = programs(start).ok_or("not an ELF core file")?;
-    let loads: Vec<Load> =
-        programs.into_iter().filter(|(kind, load)| *kind == PT_LOAD && load.len > 0).map(|(_, load)| load).collect();
+    let loads: Vec<Load> = programs
+        .into_iter()
+        .filter(|(kind, load)| *kind == PT_LOAD && load.len > 0)
+        .map(|(_, load)| load)
+        .collect();
     let aligned = |value: u64| value.is_multiple_of(4096);
     if loads.is_empty() {
         Err("no memory in it")
-    } else if loads.iter().any(|load| !(aligned(load.physical) && aligned(load.len) && aligned(load.offset))) {
+    } else if loads.iter().any(|load| !(aligned(load.physical) && aligned(load.len) && aligned(load.offset)))
+    {
         Err("a range that is not made of whole pages")
     } else {
         Ok(loads)
@@ -115,7 +120,10 @@ mod tests {
 
     #[test]
     fn what_is_made_is_read() {
-        let header = core_header(ram(0xbff_4000, 0xbff_5000), &[ram(0x10_0000, 0x800_0000), ram(0xc00_0000, 0xffd_d000)]);
+        let header = core_header(
+            ram(0xbff_4000, 0xbff_5000),
+            &[ram(0x10_0000, 0x800_0000), ram(0xc00_0000, 0xffd_d000)],
+        );
         assert_eq!(header.len(), EHDR + 3 * PHDR);
         let load = |physical, len| Load { physical, len, offset: physical };
         assert_eq!(loads(&header), Ok(vec![load(0x10_0000, 0x7f0_0000), load(0xc00_0000, 0x3fd_d000)]));

@@ -75,7 +75,8 @@ fn is_reserved(own: &[MemoryRange], region: Region) -> bool {
 
 /// A's RAM that neither B uses nor the jump exchanges: what is to be saved.
 fn memory_to_save(own: &[MemoryRange], region: Region) -> Vec<MemoryRange> {
-    let outside = layout::without(&layout::without(own, 0, LOW_END), region.start, region.end().unwrap_or(u64::MAX));
+    let outside =
+        layout::without(&layout::without(own, 0, LOW_END), region.start, region.end().unwrap_or(u64::MAX));
     let whole_pages = outside.into_iter().map(|range| MemoryRange {
         start: range.start.next_multiple_of(PAGE),
         end: range.end / PAGE * PAGE,
@@ -105,7 +106,8 @@ fn memory_for_saver(firmware: &[MemoryRange], region: Region, parameters: u64) -
 fn vmcoreinfo() -> Result<Vec<u8>, Failure> {
     const FILE: &str = "/sys/kernel/vmcoreinfo";
     let place = text::read(FILE)?;
-    let numbers = place.split_once(' ').and_then(|(at, len)| Some((text::hexadecimal(at)?, text::hexadecimal(len)?)));
+    let numbers =
+        place.split_once(' ').and_then(|(at, len)| Some((text::hexadecimal(at)?, text::hexadecimal(len)?)));
     let (at, len) = numbers
         .filter(|(_, len)| (1..=NOTE_MAX).contains(len))
         .ok_or_else(|| failure(format!("{FILE}: {place:?} is no address and length")))?;
@@ -173,13 +175,21 @@ fn fill_gaps(segments: &mut Vec<Segment<'_>>, region: Region) {
 
 /// The end of the region.
 fn parameters(
-    plan: &Plan, kernel: &BzImage<'_>, initrd_len: usize, cmdline: &str, to_save: &[MemoryRange], note: &[u8],
+    plan: &Plan,
+    kernel: &BzImage<'_>,
+    initrd_len: usize,
+    cmdline: &str,
+    to_save: &[MemoryRange],
+    note: &[u8],
     memory: &[MemoryRange],
 ) -> Result<Vec<u8>, Failure> {
     let core_header_kib = (plan.parameters + CORE_HEADER_AT) / 1024;
     let cmdline = format!("{cmdline} elfcorehdr={core_header_kib}K kexec_jump_back_entry=0x{PLACEHOLDER}");
     if cmdline.len() > CMDLINE_MAX {
-        return Err(failure(format!("the saver's command line has {} bytes, {CMDLINE_MAX} fit", cmdline.len())));
+        return Err(failure(format!(
+            "the saver's command line has {} bytes, {CMDLINE_MAX} fit",
+            cmdline.len()
+        )));
     }
     // Below 4 GiB: `Plan` made sure of it.
     let low = |address: u64| u32::try_from(address).map_err(|_| failure("the saver's region is above 4 GiB"));

@@ -80,7 +80,9 @@ pub fn code(fields: Fields) -> Vec<u8> {
     let at = values as usize - start as usize;
     // SAFETY: the symbols mark the beginning and the end of one read-only section.
     let mut code = unsafe { std::slice::from_raw_parts(start, len) }.to_vec();
-    for (slot, value) in code[at..].chunks_exact_mut(8).zip([fields.placeholder, fields.boot_params, fields.entry]) {
+    for (slot, value) in
+        code[at..].chunks_exact_mut(8).zip([fields.placeholder, fields.boot_params, fields.entry])
+    {
         slot.copy_from_slice(&value.to_le_bytes());
     }
     code

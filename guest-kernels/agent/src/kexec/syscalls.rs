@@ -43,7 +43,8 @@ fn load(entry: u64, segments: &[Segment<'_>], flags: libc::c_ulong) -> nix::Resu
         .collect();
     let flags = flags | KEXEC_ARCH_X86_64;
     // SAFETY: the kernel only reads the array and the buffers it points to, all of which outlive the call.
-    Errno::result(unsafe { libc::syscall(libc::SYS_kexec_load, entry, raw.len(), raw.as_ptr(), flags) }).map(drop)
+    Errno::result(unsafe { libc::syscall(libc::SYS_kexec_load, entry, raw.len(), raw.as_ptr(), flags) })
+        .map(drop)
 }
 
 /// Loads code that can be jumped to and can jump back.
