@@ -9,6 +9,7 @@ use agent_protocol::message::{Failure, FromAgent, Request};
 use nix::sys::termios::{ControlFlags, SetArg, cfmakeraw, tcdrain, tcgetattr, tcsetattr};
 
 use crate::failure::{While, failure};
+use crate::serve::Channel;
 
 /// The port.
 #[derive(Debug)]
@@ -46,22 +47,17 @@ impl Port {
         settings.control_flags.insert(ControlFlags::from_bits_retain(libc::B115200));
         tcsetattr(&self.file, SetArg::TCSANOW, &settings)
     }
+}
 
-    /// Starts afresh after the machine was away: half a line from before is worth nothing.
-    ///
-    /// # Errors
-    /// If the port is gone.
-    pub fn reopen(&mut self) -> Result<(), Failure> {
+impl Channel for Port {
+    /// Half a line from before the machine was away is worth nothing.
+    fn reopen(&mut self) -> Result<(), Failure> {
         self.lines = LineBuffer::default();
         self.arrived.clear();
         self.make_raw().while_doing(|| "setting up the agent's port again".into())
     }
 
-    /// Waits for the next request. The outer error: the port is gone. The inner one: a line that is no request.
-    ///
-    /// # Errors
-    /// As said.
-    pub fn receive(&mut self) -> Result<Result<Request, FrameError>, Failure> {
+    fn receive(&mut self) -> Result<Result<Request, FrameError>, Failure> {
         let mut bytes = [0; 256];
         loop {
             if let Some(line) = self.arrived.pop_front() {
@@ -77,11 +73,9 @@ impl Port {
         }
     }
 
-    /// Sends a line and waits until it has left the machine.
-    ///
-    /// # Errors
-    /// If the port is gone. A message that does not fit into a line is replaced by a failure that says so.
-    pub fn send(&mut self, message: &FromAgent) -> Result<(), Failure> {
+    /// Sends a line and waits until it has left the machine. A message that does not fit into a line is replaced by a failure that
+    /// says so.
+    fn send(&mut self, message: &FromAgent) -> Result<(), Failure> {
         let line = frame::encode(message).or_else(|error| {
             let text = format!("the answer does not fit: {error}");
             match message {
