@@ -78,7 +78,9 @@ impl Failure {
     pub fn of_fetch(error: StockError, given: bool) -> Self {
         let code = match &error {
             StockError::Cache(CacheError::Name(_)) => Code::Arguments,
-            StockError::Cache(_) | StockError::Host(_) | StockError::Apt(_) | StockError::Io { .. } => Code::Host,
+            StockError::Cache(_) | StockError::Host(_) | StockError::Apt(_) | StockError::Io { .. } => {
+                Code::Host
+            }
             _ if given => Code::Arguments,
             StockError::Deb(_) => Code::Host,
             // A package of the distribution that we do not understand.

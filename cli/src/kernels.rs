@@ -39,8 +39,8 @@ pub struct Build {
     /// Names, as `list` shows them; with --source also one of your own: `primary-mine`.
     #[arg(required = true, value_name = "NAME")]
     names: Vec<String>,
-    /// Compile this kernel tree: a directory, or a tar archive.
-    #[arg(long, value_name = "DIR|TAR")]
+    /// Compile this kernel tree: a directory, a tar archive, or a source package.
+    #[arg(long, value_name = "DIR|TAR|DEB")]
     source: Option<PathBuf>,
     /// Configure it by this: a fragment on allnoconfig, or a whole .config.
     #[arg(long, value_name = "FILE", requires = "source")]
@@ -138,13 +138,15 @@ fn build(cache: &Cache, arguments: &Build, quiet: bool) -> Result<(), Failure> {
 fn fetch(cache: &Cache, arguments: &Fetch, quiet: bool) -> Result<(), Failure> {
     let Fetch { names, version, deb } = arguments;
     if let (Some(file), [_, _, ..]) = (deb, names.as_slice()) {
-        let message = format!("{} is one kernel and cannot have {} names: give one", file.display(), names.len());
+        let message =
+            format!("{} is one kernel and cannot have {} names: give one", file.display(), names.len());
         return Err(Failure::new(Code::Arguments, message));
     }
     let wanted = |name: &String| match (catalogue::lookup(name).map(|known| known.recipe), deb) {
-        (Ok(Recipe::Build { .. }), _) => {
-            Err(Failure::new(Code::Arguments, format!("{name} is compiled here: `kjvm kernels build {name}`")))
-        }
+        (Ok(Recipe::Build { .. }), _) => Err(Failure::new(
+            Code::Arguments,
+            format!("{name} is compiled here: `kjvm kernels build {name}`"),
+        )),
         (_, Some(file)) => Ok(Wanted::File(file.clone())),
         (Ok(Recipe::Stock { package }), None) => {
             Ok(Wanted::Package { package: package.to_owned(), version: version.clone() })
@@ -171,10 +173,13 @@ fn examine(cache: &Cache, arguments: &Check) -> Result<(), Failure> {
     let named = kernel.to_str().filter(|_| !kernel.exists());
     // What is no file may be the name of a kernel; what is neither is reported as a file that is not there.
     let file = match named.filter(|name| guest_kernels::cache::check_name(name).is_ok()) {
-        Some(name) if catalogue::lookup(name).is_ok() || cache.newest(name)?.is_some() => entry(cache, name)?.bzimage(),
+        Some(name) if catalogue::lookup(name).is_ok() || cache.newest(name)?.is_some() => {
+            entry(cache, name)?.bzimage()
+        }
         _ => kernel.clone(),
     };
-    let report = check::check(&file, config.as_deref()).map_err(|error| Failure::new(Code::Arguments, error))?;
+    let report =
+        check::check(&file, config.as_deref()).map_err(|error| Failure::new(Code::Arguments, error))?;
     println!("{report}");
     Ok(())
 }
@@ -191,8 +196,12 @@ fn entry(cache: &Cache, name: &str) -> Result<Entry, Failure> {
     if let Some(entry) = cache.newest(name)? {
         return Ok(entry);
     }
-    let known = catalogue::lookup(name).map_err(|_| catalogue::unknown(name, &cache.names().unwrap_or_default()))?;
-    Err(Failure::new(Code::Host, format!("{name} is not there: `kjvm kernels {} {name}`", verb(known.recipe))))
+    let known =
+        catalogue::lookup(name).map_err(|_| catalogue::unknown(name, &cache.names().unwrap_or_default()))?;
+    Err(Failure::new(
+        Code::Host,
+        format!("{name} is not there: `kjvm kernels {} {name}`", verb(known.recipe)),
+    ))
 }
 
 fn remove(cache: &Cache, arguments: &Remove) -> Result<(), Failure> {

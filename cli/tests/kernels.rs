@@ -1,4 +1,5 @@
 //! `kjvm kernels` as a user meets it: what it says, where, and with which exit code.
+#![allow(clippy::unwrap_used)] // in what the tests share
 
 use std::fs;
 use std::path::Path;
@@ -103,6 +104,26 @@ fn missing_tools_are_the_hosts_lack() {
     exit 3
       x compiling a kernel needs make, gcc, as, ld, flex, bison, bc, lz4, gzip, cmp, sed and awk: apt-get install make gcc binutils flex bison bc lz4 gzip diffutils sed mawk
     ");
+}
+
+#[test]
+fn without_the_source_package_it_says_what_else_serves() {
+    let cache = tempfile::tempdir().unwrap();
+    let tools = tempfile::tempdir().unwrap();
+    let path = std::env::var_os("PATH").unwrap();
+    for tool in ["make", "gcc", "as", "ld", "flex", "bison", "bc", "lz4", "gzip", "cmp", "sed", "awk"] {
+        let real =
+            std::env::split_paths(&path).map(|folder| folder.join(tool)).find(|file| file.exists()).unwrap();
+        std::os::unix::fs::symlink(real, tools.path().join(tool)).unwrap();
+    }
+    let output = Command::new(env!("CARGO_BIN_EXE_kjvm"))
+        .args(["kernels", "build", "saver-6.12"])
+        .env("KJVM_CACHE", cache.path())
+        .env("PATH", tools.path())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    insta::assert_snapshot!(String::from_utf8(output.stderr).unwrap(), @"  x the distribution gives no kernel sources: apt-cache is not on this machine: give a package with --deb FILE, or kernel sources with --source DIR|TAR (for `build`, that is --source FILE)");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! <cache>/kernels/<name>/<key>/{manifest.json, bzImage, config, System.map, ...}
 //! <cache>/sources/<package or archive>-<version>/    unpacked kernel trees
 //! <cache>/logs/<name>-<key>.log                       of builds that failed
+//! <cache>/candidates/<package>.json                   what apt said last
 //! ```
 //! Every entry is published by a rename: an interrupted build leaves nothing that looks finished.
 

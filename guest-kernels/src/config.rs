@@ -54,18 +54,14 @@ pub enum ConfigError {
         line: String,
     },
     /// Two fragments want different things.
-    #[error("{symbol} is {first} at {first_place}, but {second} at {second_place}: take one of them out")]
+    #[error("{symbol} is {first}, but {second}: take one of them out")]
     Contradiction {
         /// The symbol.
         symbol: String,
-        /// What the first wants.
+        /// What the first wants, and where.
         first: String,
-        /// Where.
-        first_place: String,
-        /// What the second wants.
+        /// What the second wants, and where.
         second: String,
-        /// Where.
-        second_place: String,
     },
     /// Lines that Kconfig did not follow.
     #[error("the kernel's configuration does not hold what was asked:\n{}", .0.join("\n"))]
@@ -83,13 +79,9 @@ impl Configuration {
             if let Some(first) = settings.get(&setting.symbol)
                 && first.value != setting.value
             {
-                return Err(ConfigError::Contradiction {
-                    symbol: setting.symbol.clone(),
-                    first: shown(first.value.as_deref()),
-                    first_place: first.place.clone(),
-                    second: shown(setting.value.as_deref()),
-                    second_place: setting.place,
-                });
+                let wish = |one: &Setting| format!("{} at {}", shown(one.value.as_deref()), one.place);
+                let (first, second) = (wish(first), wish(&setting));
+                return Err(ConfigError::Contradiction { symbol: setting.symbol, first, second });
             }
             settings.entry(setting.symbol.clone()).or_insert(setting);
         }

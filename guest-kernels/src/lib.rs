@@ -4,6 +4,7 @@ pub mod agent;
 pub mod build;
 pub mod bzimage;
 pub mod cache;
+mod candidate;
 pub mod catalogue;
 pub mod check;
 pub mod compile;

@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::cache::{Cache, CacheError};
+use crate::candidate;
 use crate::compression::Compression;
 use crate::debian::{self, AptError, Candidate, Deb, DebError};
 use crate::host::{Host, HostError};
@@ -25,7 +26,7 @@ use crate::progress::Progress;
 #[derive(Debug, Error)]
 pub enum SourceError {
     /// The distribution's tools do not give the package.
-    #[error(transparent)]
+    #[error("the distribution gives no kernel sources: {0} (for `build`, that is --source FILE)")]
     Apt(#[from] AptError),
     /// The package cannot be read.
     #[error(transparent)]
@@ -69,7 +70,7 @@ pub enum SourceError {
 pub enum Source {
     /// The newest version the distribution has of a package such as `linux-source-6.12`.
     Package(String),
-    /// A directory, or a tar archive, with a kernel tree.
+    /// A directory, a tar archive or a source package, with a kernel tree.
     Path(PathBuf),
 }
 
@@ -90,7 +91,7 @@ pub enum Identity {
         /// Of names, sizes and modification times below it.
         fingerprint: String,
     },
-    /// An archive with a content.
+    /// A tar archive or a source package with a content.
     Archive {
         /// Where.
         path: PathBuf,
@@ -112,6 +113,8 @@ pub struct Tree {
 const TREE_SIZE: u64 = 2 << 30;
 /// What a source package takes while it is unpacked.
 const PACKAGE_SIZE: u64 = 200 << 20;
+/// How a `.deb` begins.
+const DEB_MAGIC: &[u8] = b"!<arch>\n";
 /// Where a tar archive says what it is; every writer since 1988 does.
 const TAR_MAGIC_AT: usize = 257;
 const TAR_BLOCK: u64 = 512;
@@ -123,11 +126,9 @@ impl Source {
     pub fn identify(&self, cache: &Cache) -> Result<Identity, SourceError> {
         match self {
             Self::Package(package) => {
-                let version = match debian::candidate(package) {
-                    Ok(candidate) => candidate.version,
-                    // Without the package lists, what was unpacked before still serves.
-                    Err(error) => unpacked_version(cache, package).ok_or(error)?,
-                };
+                // Without the package lists, what was unpacked before still serves.
+                let version = candidate::version(cache, package)
+                    .or_else(|error| unpacked_version(cache, package).ok_or(error))?;
                 Ok(Identity::Package { package: package.clone(), version })
             }
             Self::Path(path) => {
@@ -169,7 +170,7 @@ impl Identity {
                     let file = debian::download(&wanted, work)?;
                     progress.end();
                     let sha256 = sha256_of_file(&file).map_err(io_error(&file))?;
-                    unpack_package(&file, package, work, progress)?;
+                    unpack_package(&file, work, progress)?;
                     fs::remove_file(&file).map_err(io_error(&file))?;
                     Ok(Origin::Package { package: package.clone(), version: version.clone(), sha256 })
                 })
@@ -177,9 +178,13 @@ impl Identity {
             Self::Archive { path, sha256 } => {
                 let name = format!("archive-{}", sha256.get(..16).unwrap_or(sha256));
                 in_cache(cache, host, &name, |work| {
-                    let file = File::open(path).map_err(io_error(path))?;
-                    let stream = BufReader::with_capacity(1 << 18, file);
-                    unpack(stream, path, work, progress)?;
+                    let mut stream =
+                        BufReader::with_capacity(1 << 18, File::open(path).map_err(io_error(path))?);
+                    if stream.fill_buf().map_err(io_error(path))?.starts_with(DEB_MAGIC) {
+                        unpack_package(path, work, progress)?;
+                    } else {
+                        unpack(stream, path, work, progress)?;
+                    }
                     Ok(Origin::Archive { path: path.clone(), sha256: sha256.clone() })
                 })
             }
@@ -207,14 +212,9 @@ fn in_cache(
     Ok(Tree { path: directory.join("tree"), origin: read().map_err(io_error(&note))? })
 }
 
-fn unpack_package(
-    file: &Path,
-    package: &str,
-    work: &Path,
-    progress: &dyn Progress,
-) -> Result<(), SourceError> {
+fn unpack_package(file: &Path, work: &Path, progress: &dyn Progress) -> Result<(), SourceError> {
     let deb = Deb::open(file)?;
-    let prefix = format!("usr/src/{package}.tar");
+    let prefix = format!("usr/src/{}.tar", deb.package);
     let mut found = false;
     deb.each_file(|inside| -> Result<_, SourceError> {
         if !inside.path.starts_with(&prefix) {
@@ -228,7 +228,12 @@ fn unpack_package(
 }
 
 /// Unpacks a tar archive, compressed or not, with one kernel tree in it, to `work/tree`.
-fn unpack(mut stream: impl BufRead, path: &Path, work: &Path, progress: &dyn Progress) -> Result<(), SourceError> {
+fn unpack(
+    mut stream: impl BufRead,
+    path: &Path,
+    work: &Path,
+    progress: &dyn Progress,
+) -> Result<(), SourceError> {
     let wrong = |source| SourceError::Unpack { path: path.to_owned(), source };
     let compression = Compression::by_magic(stream.fill_buf().map_err(wrong)?).unwrap_or(Compression::None);
     let mut archive = compression.reader(stream).map_err(wrong)?;

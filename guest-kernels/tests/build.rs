@@ -1,4 +1,5 @@
 //! From sources to a kernel in the cache, with a tree that compiles in no time.
+#![allow(clippy::unwrap_used)] // in what the tests share
 
 mod common;
 
@@ -68,6 +69,30 @@ impl Bench {
         path
     }
 
+    /// A source package as Debian makes them: the archive inside another.
+    fn package(&self) {
+        let tar = |path: &str, bytes: &[u8]| {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(bytes.len() as u64);
+            let mut builder = tar::Builder::new(Vec::new());
+            builder.append_data(&mut header, path, bytes).unwrap();
+            builder.into_inner().unwrap()
+        };
+        let control = "Package: linux-source-6.99\nVersion: 6.99.0-1\nArchitecture: all\n";
+        let mut deb = b"!<arch>\n".to_vec();
+        for (name, bytes) in [
+            ("debian-binary", b"2.0\n".to_vec()),
+            ("control.tar", tar("./control", control.as_bytes())),
+            ("data.tar", tar("./usr/src/linux-source-6.99.tar", &fs::read(self.tar()).unwrap())),
+        ] {
+            deb.extend(
+                format!("{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", 0, 0, 0, 100_644, bytes.len()).bytes(),
+            );
+            deb.extend(&bytes);
+        }
+        fs::write(self.path("linux-source.deb"), deb).unwrap();
+    }
+
     /// Neither a kernel nor anything half-made is left.
     fn assert_nothing_left(&self) {
         assert!(self.cache.find("mine").unwrap().is_empty());
@@ -130,6 +155,20 @@ fn an_archive_is_unpacked_once() {
     assert!(matches!(entry.manifest.origin, Origin::Archive { .. }));
     assert!(matches!(bench.build(&request).unwrap(), Outcome::Already(_)));
     assert_eq!(fs::read_dir(bench.cache.sources()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_source_package_serves_as_well() {
+    let bench = Bench::new();
+    bench.package();
+    let Outcome::Built(entry) = bench.build(&bench.request("linux-source.deb", "fragment")).unwrap() else {
+        panic!("it was there")
+    };
+    assert_eq!(entry.manifest.release, "6.99.0-test");
+    let deb = fs::read(bench.path("linux-source.deb")).unwrap();
+    fs::write(bench.path("linux-source.deb"), &deb[..deb.len() - 4000]).unwrap();
+    let message = bench.message(&bench.request("linux-source.deb", "fragment"));
+    assert!(message.starts_with("ROOT/linux-source.deb is cut short: data.tar needs "), "{message}");
 }
 
 #[test]

@@ -1,4 +1,5 @@
 //! The cache: what is published is whole, what is interrupted is nothing.
+#![allow(clippy::unwrap_used)] // in what the tests share
 
 use std::fs::{self, File};
 use std::path::Path;

@@ -5,10 +5,14 @@ use std::time::{Duration, Instant};
 use agent_protocol::image::State;
 use agent_protocol::message::{Answer, Ask, Ready, ReadyWhy, Role, Workload};
 
+use crate::error::RunError;
 use crate::filesystem;
-use crate::machine::{Machine, RunError};
+use crate::machine::Machine;
 use crate::steps::SEED;
+use crate::write_log;
 
+/// Bytes of a sector in the write log.
+const SECTOR: u64 = 512;
 /// How long a workload may need to show progress.
 const PROGRESS: Duration = Duration::from_secs(20);
 
@@ -148,7 +152,28 @@ impl Machine {
     pub fn finish_consumed(&mut self) -> Result<(), RunError> {
         self.finish()?;
         self.expect_image("consumed")?;
+        self.expect_commit_order()?;
         self.refuse_restore("already consumed")
+    }
+
+    /// From the first boot on the image's header was written in the order its format promises: the old one durably gone before the new
+    /// image, everything on the disk durable before the header becomes valid, the consumed header durable before A writes anything.
+    ///
+    /// # Errors
+    /// [`RunError::Check`] says which write came too early.
+    pub fn expect_commit_order(&self) -> Result<(), RunError> {
+        let mut requests = Vec::new();
+        for path in &self.write_logs {
+            let log =
+                std::fs::File::open(path).map_err(|error| RunError::Host { what: "write log", error })?;
+            let read = write_log::read(std::io::BufReader::new(log));
+            requests.extend(read.map_err(|error| RunError::Check(error.to_string()))?);
+        }
+        let image = self.disk.layout().range(3);
+        let life = write_log::check_commit_order(&requests, image.start / SECTOR..image.end / SECTOR)
+            .map_err(|error| RunError::Check(error.to_string()))?;
+        let consumed = life.ends_with(&[State::Valid, State::Consumed]);
+        check(consumed, || format!("the image's header went through {life:?}"))
     }
 
     /// A cold boot of A's kernel refuses the image made through /dev/snapshot, which was entered before.
@@ -157,6 +182,7 @@ impl Machine {
     /// [`RunError`].
     pub fn refuse_snapshot_restore(&mut self) -> Result<(), RunError> {
         self.expect_image("consumed")?;
+        self.expect_commit_order()?;
         self.power_on(Role::Primary, ReadyWhy::Boot)?;
         let failure = self.refused(&Ask::SnapshotRestore { device: self.device(3) })?;
         let reason = "already consumed";

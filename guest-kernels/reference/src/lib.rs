@@ -2,13 +2,14 @@
 //! works on a machine that is not ours, so that a failure on ours is ours. Never part of the product.
 //!
 //! - [`runs`]: the reference runs, one short function for each path.
-//! - [`machine`], [`steps`], [`checks`]: the machine they work with, what they are made of, what has to hold.
-//! - [`kernels`]: the kernels they boot.
+//! - [`machine`], [`setup`]: the machine they work with; [`steps`], [`sleeps`]: what they are made of; [`checks`]: what has to hold.
+//! - [`kernels`], [`provision`]: the kernels they boot, and where they come from.
 //! - [`qemu`], [`qmp`]: the process and its power switch.
-//! - [`disk`], [`filesystem`]: the disk seen and judged from outside.
+//! - [`disk`], [`filesystem`], [`write_log`]: the disk seen and judged from outside.
 
 pub mod checks;
 pub mod disk;
+pub mod error;
 pub mod filesystem;
 pub mod kernels;
 pub mod machine;
@@ -17,4 +18,7 @@ pub mod qemu;
 pub mod qmp;
 pub mod report;
 pub mod runs;
+pub mod setup;
+pub mod sleeps;
 pub mod steps;
+pub mod write_log;

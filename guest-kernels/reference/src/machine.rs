@@ -3,107 +3,24 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use agent_link::{Conversation, Departure, Link, LinkError, Patience};
 use agent_protocol::layout::{MemoryRange, SAVER_REGION, primary_arguments, restorer_arguments};
 use agent_protocol::message::{Answer, Ask, Failure, Ready, ReadyWhy, Role, Workload};
 use tempfile::TempDir;
-use thiserror::Error;
 
-use crate::disk::{Contents, Disk, DiskError, Layout};
-use crate::filesystem::FilesystemError;
-use crate::kernels::{Kernel, Kernels, Scratch};
-use crate::qemu::{Config, Front, Qemu, QemuError};
+use crate::disk::{Contents, Disk};
+use crate::error::RunError;
+use crate::kernels::{Kernel, Scratch};
+use crate::qemu::{Config, Qemu};
+use crate::setup::Setup;
 
 /// The longest a boot, a wake or a jump may take. Software emulation on a busy machine is slow.
 pub const ARRIVAL: Duration = Duration::from_secs(90);
 /// The longest an answer may take.
 pub const ANSWER: Duration = Duration::from_secs(90);
-
-/// A run did not behave.
-#[derive(Debug, Error)]
-pub enum RunError {
-    /// On the agent's line.
-    #[error(transparent)]
-    Link(#[from] LinkError),
-    /// In QEMU.
-    #[error(transparent)]
-    Qemu(#[from] QemuError),
-    /// With the disk's file.
-    #[error(transparent)]
-    Disk(#[from] DiskError),
-    /// In A's file system.
-    #[error(transparent)]
-    Filesystem(#[from] FilesystemError),
-    /// With the host's files.
-    #[error("{what}: {error}")]
-    Host {
-        /// What was done.
-        what: &'static str,
-        /// What went wrong.
-        error: std::io::Error,
-    },
-    /// A sleep or a jump came back with a failure.
-    #[error("{session}: came back with a failure: {failure}")]
-    Outcome {
-        /// Where.
-        session: String,
-        /// Which.
-        failure: Failure,
-    },
-    /// A check failed.
-    #[error("{0}")]
-    Check(String),
-    /// The run needs something the chosen kernels do not have.
-    #[error("this run needs {0}")]
-    Needs(&'static str),
-}
-
-impl RunError {
-    /// Whether the host could not do its part, so that nothing was learnt about the guest.
-    pub fn is_hosts(&self) -> bool {
-        match self {
-            RunError::Disk(_) | RunError::Host { .. } | RunError::Needs(_) => true,
-            RunError::Qemu(error) => matches!(error, QemuError::Missing | QemuError::Start { .. }),
-            RunError::Filesystem(error) => {
-                !matches!(error, FilesystemError::Unclean { .. } | FilesystemError::Journal(_))
-            }
-            RunError::Link(_) | RunError::Outcome { .. } | RunError::Check(_) => false,
-        }
-    }
-}
-
-/// What to build a machine from.
-#[derive(Debug, Clone)]
-pub struct Setup {
-    /// The kernels.
-    pub kernels: Kernels,
-    /// Virtual processors.
-    pub cpus: u32,
-    /// How both disks are attached.
-    pub front: Front,
-    /// `q35` or `pc`.
-    pub board: &'static str,
-    /// In MiB.
-    pub memory_mib: u32,
-    /// Of the main disk.
-    pub layout: Layout,
-    /// Whether A leaves the saver's region alone from the start; otherwise it is swapped during the jump.
-    pub reserve_region: bool,
-}
-
-impl Setup {
-    /// The usual machine for these kernels.
-    pub fn new(kernels: Kernels, cpus: u32) -> Setup {
-        // A distribution's kernel and its modules want more room.
-        let memory_mib = if kernels.saver.is_some() { 256 } else { 512 };
-        let layout = Layout::default();
-        // On q35 the ACPI registers are gone after the first S3 (QEMU 7.2 with SeaBIOS 1.16): a second one never comes.
-        let board = "pc";
-        Setup { kernels, cpus, front: Front::Virtio, board, memory_mib, layout, reserve_region: true }
-    }
-}
 
 /// A step of a run and how long it took.
 #[derive(Debug, Clone)]
@@ -138,6 +55,8 @@ pub struct Machine {
     kernels_named: u32,
     /// Consoles of earlier boots.
     consoles: Vec<String>,
+    /// What the main disk was told, boot by boot.
+    pub(crate) write_logs: Vec<PathBuf>,
     pub(crate) timeline: Vec<Phase>,
     observer: Observer,
     pub(crate) firmware: Vec<MemoryRange>,
@@ -171,6 +90,7 @@ impl Machine {
             boots: 0,
             kernels_named: 0,
             consoles: Vec::new(),
+            write_logs: Vec::new(),
             timeline: Vec::new(),
             observer: Box::new(|_| {}),
             firmware: Vec::new(),
@@ -215,9 +135,14 @@ impl Machine {
         let initrd = self.directory.path().join("initrd");
         std::fs::write(&initrd, &kernel.initrd)
             .map_err(|error| RunError::Host { what: "writing the initramfs", error })?;
+        let write_log = self.directory.path().join(format!("write-log-{}", self.boots));
+        std::fs::File::create(&write_log).map_err(|error| RunError::Host { what: "write log", error })?;
+        self.write_logs.push(write_log.clone());
         let config = Config {
+            write_log,
             board: self.setup.board,
             cpus: self.setup.cpus,
+            one_thread: self.setup.one_thread,
             memory_mib: self.setup.memory_mib,
             kernel: kernel.bzimage,
             initrd,

@@ -113,6 +113,8 @@ pub struct Config {
     pub board: &'static str,
     /// Virtual processors.
     pub cpus: u32,
+    /// Whether all of them take turns on one host thread.
+    pub one_thread: bool,
     /// Memory in MiB.
     pub memory_mib: u32,
     /// bzImage.
@@ -123,6 +125,8 @@ pub struct Config {
     pub cmdline: String,
     /// Raw files, in the order Linux numbers them.
     pub disks: Vec<(Front, PathBuf)>,
+    /// An empty file for everything the first disk is told (see [`crate::write_log`]).
+    pub write_log: PathBuf,
 }
 
 /// A running QEMU; killed when dropped.
@@ -283,7 +287,7 @@ fn accept(listener: &UnixListener, child: &mut Child, directory: &Path) -> Resul
 
 fn arguments(config: &Config, directory: &Path) -> Vec<OsString> {
     let in_directory = |name: &str| quoted(&directory.join(name));
-    let threads = if config.cpus > 1 { "multi" } else { "single" };
+    let threads = if config.cpus > 1 && !config.one_thread { "multi" } else { "single" };
     let mut all: Vec<OsString> = Vec::new();
     let mut add = |words: &[&str]| all.extend(words.iter().map(OsString::from));
     add(&["-accel", &format!("tcg,thread={threads}"), "-machine", config.board, "-cpu", CPU]);
@@ -298,8 +302,14 @@ fn arguments(config: &Config, directory: &Path) -> Vec<OsString> {
         add(&["-device", "ich9-ahci,id=sata"]);
     }
     for (number, (front, path)) in config.disks.iter().enumerate() {
-        let file = quoted(path);
-        add(&["-drive", &format!("if=none,id=disk{number},format=raw,cache=writeback,file={file}")]);
+        let (file, log) = (quoted(path), quoted(&config.write_log));
+        let driver = match number {
+            0 => format!(
+                "driver=blklogwrites,file.driver=file,file.filename={file},log.driver=file,log.filename={log}"
+            ),
+            _ => format!("format=raw,file={file}"),
+        };
+        add(&["-drive", &format!("if=none,id=disk{number},cache=writeback,{driver}")]);
         add(&["-device", &front.arguments(number)]);
     }
     add(&["-append", &config.cmdline]);

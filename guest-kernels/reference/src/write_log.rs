@@ -8,7 +8,7 @@ use std::io::{Read, Seek, SeekFrom};
 use agent_protocol::image::{HEADER_LEN, Header, State};
 use thiserror::Error;
 
-const MAGIC: u64 = 0x006a_7366_7773_7872;
+const MAGIC: u64 = 0x006a_7366_7773_6872;
 const VERSION: u64 = 1;
 /// Flags of an entry.
 const FLUSH: u64 = 1;
@@ -105,7 +105,9 @@ pub enum OrderError {
         request: usize,
     },
     /// Steps 2 and 3.
-    #[error("request {request}: the header becomes valid while the write of request {volatile} is not yet durable")]
+    #[error(
+        "request {request}: the header becomes valid while the write of request {volatile} is not yet durable"
+    )]
     ValidTooEarly {
         /// Number in the log.
         request: usize,
@@ -230,10 +232,8 @@ mod tests {
             log.resize(entry + 512, 0);
             log.resize(entry + 512 + sectors as usize * 512, 7);
         }
-        let expected = vec![
-            Request::Write { sector: 1000, sectors: 1, fua: true, start: vec![7; 512] },
-            Request::Flush,
-        ];
+        let expected =
+            vec![Request::Write { sector: 1000, sectors: 1, fua: true, start: vec![7; 512] }, Request::Flush];
         assert_eq!(read(std::io::Cursor::new(&log)).unwrap(), expected);
         assert!(matches!(read(std::io::Cursor::new(vec![0; 600])), Err(LogError::Foreign { .. })));
     }

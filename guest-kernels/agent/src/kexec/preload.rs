@@ -13,6 +13,7 @@
 //! ```
 
 use std::fs::File;
+use std::os::unix::fs::FileExt;
 
 use agent_protocol::layout::{self, MemoryKind, MemoryRange, Region};
 use agent_protocol::message::{Answer, Bulk, Failure};
@@ -20,9 +21,8 @@ use agent_protocol::message::{Answer, Bulk, Failure};
 use super::boot_params::{BootParams, BzImage, ENTRY_64};
 use super::stub::{self, Fields};
 use super::syscalls::{self, Segment};
-use super::{boot_params, elf};
+use super::{boot_params, elf, room};
 use crate::failure::{While, failure};
-use crate::mapping::Mapping;
 use crate::{disks, files, identity, text};
 
 const PAGE: u64 = 4096;
@@ -112,10 +112,10 @@ fn vmcoreinfo() -> Result<Vec<u8>, Failure> {
         .filter(|(_, len)| (1..=NOTE_MAX).contains(len))
         .ok_or_else(|| failure(format!("{FILE}: {place:?} is no address and length")))?;
     let reading = || format!("reading vmcoreinfo at {at:#x} from /dev/mem");
-    let memory = File::open("/dev/mem").while_doing(reading)?;
-    let (page, within) = (at / PAGE * PAGE, (at % PAGE) as usize);
-    let window = Mapping::readable(&memory, page, within + len as usize).while_doing(reading)?;
-    Ok(window[within..].to_vec())
+    // read, not mmap: a kernel with PAT and without STRICT_DEVMEM refuses to map its own RAM.
+    let mut note = vec![0; len as usize];
+    File::open("/dev/mem").and_then(|memory| memory.read_exact_at(&mut note, at)).while_doing(reading)?;
+    Ok(note)
 }
 
 /// Loads B.
@@ -149,6 +149,7 @@ pub fn preload(kernel: &Bulk, initrd: &Bulk, region: Region, cmdline: &str) -> R
     }
     segments.retain(|segment| segment.len > 0);
     let swapped = segments.iter().map(|segment| segment.len).sum();
+    room::check(swapped)?;
     syscalls::load_preserving(plan.parameters + STUB_AT, &segments)
         .while_doing(|| format!("loading the saver ({} KiB are exchanged)", swapped / 1024))?;
     Ok(Answer::Preloaded {

@@ -3,7 +3,8 @@
 use agent_protocol::image::HEADER_LEN;
 use agent_protocol::message::{ReadyWhy, Role};
 
-use crate::machine::{Machine, RunError};
+use crate::error::RunError;
+use crate::machine::Machine;
 
 fn image_of_a_sleeping_primary(machine: &mut Machine) -> Result<u64, RunError> {
     machine.start_primary()?;

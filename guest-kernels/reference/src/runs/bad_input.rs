@@ -3,8 +3,11 @@
 use agent_protocol::layout::{MIB, Region, SAVER_REGION};
 use agent_protocol::message::{Ask, Role};
 
-use crate::machine::{Machine, RunError};
+use crate::error::RunError;
+use crate::machine::Machine;
 
+const ENOMEM: i32 = 12;
+const EINVAL: i32 = 22;
 const ENOSPC: i32 = 28;
 
 pub fn image_full(machine: &mut Machine) -> Result<(), RunError> {
@@ -27,25 +30,32 @@ pub fn image_full(machine: &mut Machine) -> Result<(), RunError> {
     machine.refuse_restore("saving failed with errno 28")
 }
 
-/// The kernel takes no more than half of its memory for a kernel to be executed, and here that much would be needed to swap
-/// the region out.
+/// Too little memory for the saver, in two ways: more than half of all memory, which the kernel refuses, and more than is
+/// available, which the agent has to refuse because the kernel would kill every process first.
 pub fn no_memory(machine: &mut Machine) -> Result<(), RunError> {
     machine.start_primary()?;
-    let mut ask = machine.preload_ask()?;
-    if let Ask::Preload { region, .. } = &mut ask {
+    let usual = machine.preload_ask()?;
+    let mut large = usual.clone();
+    if let Ask::Preload { region, .. } = &mut large {
         *region = Region { start: SAVER_REGION.start, len: 126 * MIB };
     }
-    let failure = machine.refused(&ask)?;
-    if failure.errno.is_none() {
-        return Err(RunError::Check(format!("refused, but not by the kernel: {failure}")));
+    refused_before_freezing(machine, &large, EINVAL)?;
+    machine.fill_memory(40 * MIB)?;
+    refused_before_freezing(machine, &usual, ENOMEM)?;
+    machine.finish()
+}
+
+fn refused_before_freezing(machine: &mut Machine, preload: &Ask, errno: i32) -> Result<(), RunError> {
+    let failure = machine.refused(preload)?;
+    if failure.errno != Some(errno) || !failure.text.contains("saver") {
+        return Err(RunError::Check(format!("expected errno {errno} for the saver, found: {failure}")));
     }
     if machine.consoles().contains("Freezing user space") {
         return Err(RunError::Check("A was frozen for a saver that could not be loaded".into()));
     }
-    machine.check_workloads()?;
-    // And nothing is left that could be jumped to.
+    // Nothing is left that could be jumped to.
     machine.refused(&Ask::Jump { image: None })?;
-    machine.finish()
+    machine.check_workloads()
 }
 
 pub fn garbage(machine: &mut Machine) -> Result<(), RunError> {

@@ -2,8 +2,9 @@
 
 use agent_protocol::message::Role;
 
-use crate::machine::{Machine, RunError};
-use crate::steps::Wake;
+use crate::error::RunError;
+use crate::machine::Machine;
+use crate::sleeps::Wake;
 
 fn save_in_saver(machine: &mut Machine) -> Result<(), RunError> {
     machine.preload()?;

@@ -13,9 +13,11 @@ use std::time::{Duration, Instant};
 
 use agent_protocol::message::Role;
 
+use crate::error::RunError;
 use crate::kernels::Kernels;
-use crate::machine::{Machine, Observer, Phase, RunError, Setup};
+use crate::machine::{Machine, Observer, Phase};
 use crate::qemu::Front;
+use crate::setup::Setup;
 
 /// Which kernels can do a run at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +56,10 @@ const fn run(
 
 const fn arranged(run: Run, arrange: fn(&mut Setup)) -> Run {
     Run { arrange, ..run }
+}
+
+const fn known(run: Run, known: &'static [(&'static str, &'static str)]) -> Run {
+    Run { known, ..run }
 }
 
 use Needs::{Anything, Jump};
@@ -107,7 +113,13 @@ pub const RUNS: &[Run] = &[
     ),
     run("swsusp::test_resume", "image written and loaded at once", Anything, swsusp::test_resume),
     run("suspend::s3", "S3, wake by alarm and by the host", Anything, suspend::s3),
-    run("suspend::s2idle", "s2idle, wake by power button", Anything, suspend::s2idle),
+    known(
+        run("suspend::s2idle", "s2idle, wake by power button", Anything, suspend::s2idle),
+        &[(
+            "stock-",
+            "the power button's driver is a module the initramfs does not bring (CONFIG_ACPI_BUTTON=m)",
+        )],
+    ),
     run("suspend::pm_test_mem", "every pm_test level for mem", Anything, suspend::pm_test_mem),
     run("suspend::pm_test_disk", "every pm_test level for disk", Anything, suspend::pm_test_disk),
     run("uswsusp::off_restore", "/dev/snapshot, power off, cold boot", Anything, uswsusp::off_restore),

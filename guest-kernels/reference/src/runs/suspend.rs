@@ -2,8 +2,9 @@
 
 use agent_protocol::message::{PmTest, Role};
 
-use crate::machine::{Machine, RunError};
-use crate::steps::Wake;
+use crate::error::RunError;
+use crate::machine::Machine;
+use crate::sleeps::Wake;
 
 pub fn s3(machine: &mut Machine) -> Result<(), RunError> {
     machine.start_primary()?;

@@ -2,7 +2,8 @@
 
 use agent_protocol::message::{HibernateMode, ReadyWhy, Role};
 
-use crate::machine::{Machine, RunError};
+use crate::error::RunError;
+use crate::machine::Machine;
 
 fn through_a_cold_boot(machine: &mut Machine, mode: HibernateMode) -> Result<(), RunError> {
     machine.start_primary()?;

@@ -2,7 +2,8 @@
 
 use agent_protocol::message::{AfterSnapshot, ReadyWhy, Role};
 
-use crate::machine::{Machine, RunError};
+use crate::error::RunError;
+use crate::machine::Machine;
 
 pub fn off_restore(machine: &mut Machine) -> Result<(), RunError> {
     machine.start_primary()?;
