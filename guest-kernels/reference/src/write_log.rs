@@ -55,11 +55,17 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
     bytes.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
 
-/// Reads a log. One whose machine was killed has an outdated count in its superblock: entries are read to the end of the file.
+/// Reads a log. One whose machine was killed has an outdated count in its superblock: entries are read to the end of the file. One of a disk
+/// that was never written is empty.
 ///
 /// # Errors
 /// [`LogError`].
 pub fn read(mut log: impl Read + Seek) -> Result<Vec<Request>, LogError> {
+    let end = log.seek(SeekFrom::End(0))?;
+    if end == 0 {
+        return Ok(Vec::new());
+    }
+    log.rewind()?;
     let mut superblock = [0; 28];
     log.read_exact(&mut superblock)?;
     let (magic, version) = (u64_at(&superblock, 0), u64_at(&superblock, 8));
@@ -67,7 +73,6 @@ pub fn read(mut log: impl Read + Seek) -> Result<Vec<Request>, LogError> {
     if magic != MAGIC || version != VERSION || sector_bytes < 512 {
         return Err(LogError::Foreign { magic, version });
     }
-    let end = log.seek(SeekFrom::End(0))?;
     let mut at = sector_bytes;
     let mut requests = Vec::new();
     while at + 32 <= end {
@@ -235,6 +240,7 @@ mod tests {
         let expected =
             vec![Request::Write { sector: 1000, sectors: 1, fua: true, start: vec![7; 512] }, Request::Flush];
         assert_eq!(read(std::io::Cursor::new(&log)).unwrap(), expected);
+        assert_eq!(read(std::io::Cursor::new(Vec::new())).unwrap(), []);
         assert!(matches!(read(std::io::Cursor::new(vec![0; 600])), Err(LogError::Foreign { .. })));
     }
 }
