@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use guest_kernels::build::BuildError;
 use guest_kernels::cache::CacheError;
 use guest_kernels::catalogue::UnknownKernel;
+use guest_kernels::compile::CompileError;
 use guest_kernels::source::SourceError;
 use guest_kernels::stock::StockError;
 
@@ -68,6 +69,7 @@ impl Failure {
                 Code::Arguments
             }
             BuildError::Host(_) | BuildError::Source(_) | BuildError::Cache(_) => Code::Host,
+            BuildError::Compile { source: CompileError::Ended { .. }, .. } => Code::Host,
             BuildError::Compile { .. } if given => Code::Arguments,
             BuildError::Config(_) | BuildError::Compile { .. } => Code::Ours,
         };

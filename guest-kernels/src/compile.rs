@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::time::Instant;
 
 use thiserror::Error;
@@ -29,6 +30,16 @@ pub enum CompileError {
         tail: Vec<String>,
         /// Where all it said is kept.
         log: PathBuf,
+    },
+    /// Somebody or something ended `make`; the kernel may have, for lack of memory.
+    #[error(
+        "make {goal} was ended by signal {signal}, which nothing in the sources does: try again, with more free memory if it is 9"
+    )]
+    Ended {
+        /// What it was to make.
+        goal: &'static str,
+        /// The signal's number.
+        signal: i32,
     },
     /// The source tree has been built in.
     #[error(
@@ -149,7 +160,7 @@ impl Compile<'_> {
     /// Runs `make goal`; returns the number of steps it took.
     fn make(&self, objects: &Path, goal: &'static str, steps: Option<u64>) -> Result<u64, CompileError> {
         let log = self.working_log();
-        let run = || -> io::Result<(bool, u64)> {
+        let run = || -> io::Result<(ExitStatus, u64)> {
             let (reader, writer) = io::pipe()?;
             let mut child = self
                 .command(objects, goal)
@@ -160,11 +171,14 @@ impl Compile<'_> {
             self.progress.begin(&format!("make {goal}"), steps);
             let steps = self.follow(reader, &log)?;
             self.progress.end();
-            Ok((child.wait()?.success(), steps))
+            Ok((child.wait()?, steps))
         };
-        let (success, steps) = run().map_err(io_error("run make in", self.tree))?;
-        if success {
+        let (status, steps) = run().map_err(io_error("run make in", self.tree))?;
+        if status.success() {
             return Ok(steps);
+        }
+        if let Some(signal) = status.signal() {
+            return Err(CompileError::Ended { goal, signal });
         }
         let keep = || -> io::Result<()> {
             if let Some(folder) = self.log.parent() {

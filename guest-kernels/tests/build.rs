@@ -220,6 +220,14 @@ fn a_compiler_error_is_quoted_and_the_log_kept() {
 }
 
 #[test]
+fn a_make_that_somebody_ended_is_no_fault_of_the_sources() {
+    let bench = Bench::new();
+    fs::write(bench.path("tree/ended"), "").unwrap();
+    insta::assert_snapshot!(bench.message(&bench.request("tree", "fragment")), @"mine could not be built: make bzImage was ended by signal 15, which nothing in the sources does: try again, with more free memory if it is 9");
+    bench.assert_nothing_left();
+}
+
+#[test]
 fn what_is_no_kernel_tree_is_refused() {
     let bench = Bench::new();
     fs::create_dir(bench.path("empty")).unwrap();

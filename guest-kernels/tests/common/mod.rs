@@ -18,6 +18,7 @@ olddefconfig:
 bzImage:
 	@echo "  CC      kernel/fork.o"
 	@if [ -e $(CURDIR)/broken ]; then echo "kernel/fork.c:7:1: error: expected ';'" >&2; exit 1; fi
+	@if [ -e $(CURDIR)/ended ]; then kill $$PPID; sleep 5; fi
 	@echo "  LD      vmlinux"
 	@mkdir -p $(O)/arch/x86/boot $(O)/include/config
 	@(echo image; env | sort | grep -v '^\(PWD\|OLDPWD\|MAKE.*\|MFLAGS\|SHLVL\|_\|HOME\|TMPDIR\|PATH\|KCONFIG_ALLCONFIG\|O\)=') > $(O)/arch/x86/boot/bzImage
