@@ -1,0 +1,1 @@
+//! A deterministic software x86-64 processor.

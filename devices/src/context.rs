@@ -1,0 +1,148 @@
+//! What a device can see and do while it is called.
+
+use ram::GuestRam;
+use serde::{Deserialize, Serialize};
+
+/// Run time in nanoseconds: advances in S0 only.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct VirtualTime(pub u64);
+
+impl VirtualTime {
+    /// This much later, at most the end of time.
+    #[must_use]
+    pub fn after(self, nanoseconds: u64) -> Self {
+        Self(self.0.saturating_add(nanoseconds))
+    }
+
+    /// Nanoseconds since then; 0 if it is yet to come.
+    pub fn since(self, then: Self) -> u64 {
+        self.0.saturating_sub(then.0)
+    }
+}
+
+/// World time in nanoseconds since 1970-01-01 00:00 UTC: never stops, whatever the machine does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct WorldTime(pub u64);
+
+/// A global system interrupt: an input of the IOAPIC. 0 to 15 are the ISA interrupts as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Gsi(pub u8);
+
+/// Levels of all interrupt lines, as the devices drive them. Who routes them to the controllers compares with what it saw last.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lines {
+    /// Bit n is GSI n, set while the line is active, whatever its electrical polarity.
+    pub active: u32,
+    /// Lines that went inactive and active again since the last look, or up and down: an edge that levels alone do not show.
+    pub pulsed: u32,
+}
+
+impl Lines {
+    /// Drives a line.
+    pub fn set(&mut self, gsi: Gsi, active: bool) {
+        let bit = 1u32.checked_shl(u32::from(gsi.0)).unwrap_or(0);
+        if active {
+            self.active |= bit;
+        } else {
+            self.active &= !bit;
+        }
+    }
+
+    /// A short pulse: an edge, after which the line is inactive.
+    pub fn pulse(&mut self, gsi: Gsi) {
+        let bit = 1u32.checked_shl(u32::from(gsi.0)).unwrap_or(0);
+        self.pulsed |= bit;
+        self.active &= !bit;
+    }
+
+    /// Whether a line is active.
+    pub fn is_active(&self, gsi: Gsi) -> bool {
+        self.active & 1u32.checked_shl(u32::from(gsi.0)).unwrap_or(0) != 0
+    }
+}
+
+/// A message-signalled interrupt: a write to 0xFEEx_xxxx (SDM 3A 11.11).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// Message address register.
+    pub address: u64,
+    /// Message data register.
+    pub data: u32,
+}
+
+/// What a device asks of the machine as a whole. It is done before the next guest instruction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PowerRequest {
+    /// SLP_EN written with this SLP_TYP (PM1_CNT).
+    Sleep {
+        /// SLP_TYP, 0 to 7.
+        slp_typ: u8,
+    },
+    /// The reset line: ports 0xCF9, 0x64, 0x92, or the ACPI reset register.
+    Reset,
+    /// A test guest ends with this status (isa-debug-exit).
+    DebugExit {
+        /// The byte written.
+        status: u8,
+    },
+}
+
+/// Something worth knowing. Events carry ids and times, no payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    /// A byte left a UART.
+    Serial {
+        /// 0 is COM1.
+        port: u8,
+        /// It.
+        byte: u8,
+    },
+    /// A byte written to the debug port.
+    Debug {
+        /// It.
+        byte: u8,
+    },
+    /// PM1_CNT written with SLP_EN.
+    SleepRegister {
+        /// SLP_TYP.
+        slp_typ: u8,
+    },
+    /// A disk accepted a request.
+    DiskAccepted {
+        /// Which disk.
+        disk: u8,
+        /// Number of the request on that disk, from 0.
+        request: u64,
+    },
+    /// A disk completed a request.
+    DiskCompleted {
+        /// Which disk.
+        disk: u8,
+        /// Number of the request.
+        request: u64,
+    },
+}
+
+/// Sees events as they happen.
+pub trait Observer {
+    /// Returns whether a trigger matched: the machine then stops before the next guest instruction.
+    fn event(&mut self, now: VirtualTime, event: Event) -> bool;
+}
+
+/// Of a call of a device.
+pub struct Context<'a> {
+    /// Run time.
+    pub now: VirtualTime,
+    /// World time, which the RTC shows.
+    pub world: WorldTime,
+    /// For DMA.
+    pub ram: &'a GuestRam,
+    /// Interrupt lines.
+    pub lines: &'a mut Lines,
+    /// Message-signalled interrupts sent in this call, in order.
+    pub messages: &'a mut Vec<Message>,
+    /// Set by a device that ends or changes how the machine runs.
+    pub power: &'a mut Option<PowerRequest>,
+    /// Sees events.
+    pub observer: &'a mut dyn Observer,
+}

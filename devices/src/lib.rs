@@ -1,0 +1,8 @@
+//! Every device on the board, as plain data.
+//!
+//! A device owns no thread, no file descriptor, no lock and no clock. What it can do to the world goes through the [`Context`] of
+//! a call; when it wants to be called without being asked, it names a deadline.
+
+pub mod context;
+
+pub use context::{Context, Event, Gsi, Lines, Message, Observer, PowerRequest, VirtualTime, WorldTime};

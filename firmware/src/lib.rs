@@ -1,0 +1,1 @@
+//! What firmware leaves in memory: tables, memory map, boot protocol, register values.

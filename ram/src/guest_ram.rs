@@ -1,0 +1,210 @@
+//! The memory itself.
+
+use std::sync::Arc;
+
+use thiserror::Error;
+use vm_memory::{
+    Address, Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryRegion, GuestRegionMmap, MmapRegion,
+};
+
+use crate::{GuestMemory, HOLE_END, HOLE_START, PAGE_SIZE, PageMarks};
+
+/// The most memory a machine can have.
+pub const MAX_BYTES: u64 = 64 << 30;
+
+/// Memory that cannot be had.
+#[derive(Debug, Error)]
+pub enum RamError {
+    /// Not a size a machine can have.
+    #[error("{0} bytes of memory: not a multiple of 4096 between 4096 and {MAX_BYTES}")]
+    Size(u64),
+    /// The host refuses.
+    #[error("{bytes} bytes of memory: {reason}")]
+    Host {
+        /// How much was asked for.
+        bytes: u64,
+        /// What the host says.
+        reason: String,
+    },
+}
+
+/// Guest memory. Clones share it.
+#[derive(Debug, Clone)]
+pub struct GuestRam {
+    memory: Arc<GuestMemory>,
+    /// Below the hole, and above it if there is that much.
+    regions: [Region; 2],
+}
+
+#[derive(Debug, Clone, Default)]
+struct Region {
+    first_frame: u64,
+    frames: u64,
+    /// Address of the first byte in this process.
+    host: usize,
+    marks: PageMarks,
+}
+
+impl GuestRam {
+    /// Memory of this size in bytes, all zero.
+    ///
+    /// # Errors
+    /// [`RamError`].
+    pub fn new(bytes: u64) -> Result<Self, RamError> {
+        if bytes == 0 || bytes > MAX_BYTES || !bytes.is_multiple_of(PAGE_SIZE) {
+            return Err(RamError::Size(bytes));
+        }
+        let host = |reason: String| RamError::Host { bytes, reason };
+        let below = bytes.min(HOLE_START);
+        let mut mapped = Vec::new();
+        for (start, len) in [(0, below), (HOLE_END, bytes - below)] {
+            if len > 0 {
+                let len = usize::try_from(len).map_err(|error| host(error.to_string()))?;
+                let region = MmapRegion::new(len).map_err(|error| host(error.to_string()))?;
+                let region = GuestRegionMmap::new(region, GuestAddress(start))
+                    .ok_or_else(|| host("beyond the end of the address space".into()))?;
+                mapped.push(region);
+            }
+        }
+        let memory = GuestMemory::from_regions(mapped).map_err(|error| host(error.to_string()))?;
+        let mut regions = <[Region; 2]>::default();
+        for (region, mapped) in regions.iter_mut().zip(memory.iter()) {
+            *region = Region {
+                first_frame: mapped.start_addr().raw_value() / PAGE_SIZE,
+                frames: mapped.len() / PAGE_SIZE,
+                host: mapped.as_ptr() as usize,
+                marks: mapped.bitmap().clone(),
+            };
+        }
+        Ok(Self { memory: Arc::new(memory), regions })
+    }
+
+    /// For copying in and out.
+    pub fn memory(&self) -> &GuestMemory {
+        &self.memory
+    }
+
+    /// Size in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.regions.iter().map(|region| region.frames * PAGE_SIZE).sum()
+    }
+
+    /// Every page frame, in ascending order.
+    pub fn frames(&self) -> impl Iterator<Item = u64> + '_ {
+        self.regions.iter().flat_map(|region| region.first_frame..region.first_frame + region.frames)
+    }
+
+    #[inline]
+    fn region(&self, frame: u64) -> Option<(&Region, usize)> {
+        self.regions.iter().find_map(|region| {
+            let page = frame.wrapping_sub(region.first_frame);
+            (page < region.frames).then_some((region, page as usize))
+        })
+    }
+
+    /// Where this page frame lies in this process, if it is memory. Who writes through it first calls [`GuestRam::note_write`].
+    #[inline]
+    pub fn host_page(&self, frame: u64) -> Option<*mut u8> {
+        self.region(frame).map(|(region, page)| (region.host + page * PAGE_SIZE as usize) as *mut u8)
+    }
+
+    /// A processor is about to write to this frame.
+    pub fn note_write(&self, frame: u64) {
+        if let Some((region, page)) = self.region(frame) {
+            region.marks.note_write(page);
+        }
+    }
+
+    /// Translated code was made from this frame.
+    pub fn note_code(&self, frame: u64) {
+        if let Some((region, page)) = self.region(frame) {
+            region.marks.note_code(page);
+        }
+    }
+
+    /// All code made from this frame was dropped.
+    pub fn forget_code(&self, frame: u64) {
+        if let Some((region, page)) = self.region(frame) {
+            region.marks.forget_code(page);
+        }
+    }
+
+    /// Whether translated code was made from this frame.
+    pub fn has_code(&self, frame: u64) -> bool {
+        self.region(frame).is_some_and(|(region, page)| region.marks.has_code(page))
+    }
+
+    /// Whether some frame with code was written to since [`GuestRam::take_rewritten`].
+    #[inline]
+    pub fn any_rewritten(&self) -> bool {
+        self.regions.iter().any(|region| region.marks.any_rewritten())
+    }
+
+    /// Frames with code that were written to since the last call, in ascending order.
+    pub fn take_rewritten(&self) -> Vec<u64> {
+        self.take(PageMarks::take_rewritten)
+    }
+
+    /// Frames written to since the last call, in ascending order; see [`PageMarks::take_written`].
+    pub fn take_written(&self) -> Vec<u64> {
+        self.take(PageMarks::take_written)
+    }
+
+    fn take(&self, of: fn(&PageMarks) -> Vec<usize>) -> Vec<u64> {
+        let frames = |region: &Region| {
+            let first = region.first_frame;
+            of(&region.marks).into_iter().map(move |page| first + page as u64)
+        };
+        self.regions.iter().flat_map(frames).collect()
+    }
+
+    /// Copies out of memory.
+    ///
+    /// # Errors
+    /// That of vm-memory, if some of it is no memory.
+    pub fn read(&self, address: u64, into: &mut [u8]) -> Result<(), vm_memory::GuestMemoryError> {
+        self.memory.read_slice(into, GuestAddress(address))
+    }
+
+    /// Copies into memory.
+    ///
+    /// # Errors
+    /// That of vm-memory, if some of it is no memory.
+    pub fn write(&self, address: u64, from: &[u8]) -> Result<(), vm_memory::GuestMemoryError> {
+        self.memory.write_slice(from, GuestAddress(address))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_below_the_hole_continues_above() {
+        let ram = GuestRam::new(HOLE_START + 8192).unwrap();
+        assert_eq!(ram.bytes(), HOLE_START + 8192);
+        ram.write(HOLE_END + 8191, &[7]).unwrap();
+        assert!(ram.write(HOLE_END + 8191, &[7, 8]).is_err());
+        assert!(ram.write(HOLE_START, &[7]).is_err());
+        assert!(ram.host_page(HOLE_START / 4096).is_none());
+        assert_eq!(ram.take_written(), [HOLE_END / 4096 + 1]);
+        assert_eq!(ram.frames().last(), Some(HOLE_END / 4096 + 1));
+    }
+
+    #[test]
+    fn a_copy_into_code_is_reported() {
+        let ram = GuestRam::new(1 << 20).unwrap();
+        ram.note_code(3);
+        assert!(ram.has_code(3) && !ram.has_code(4));
+        ram.write(3 * 4096 - 1, &[1, 2]).unwrap();
+        assert!(ram.any_rewritten());
+        assert_eq!(ram.take_rewritten(), [3]);
+    }
+
+    #[test]
+    fn impossible_sizes_are_refused() {
+        assert!(matches!(GuestRam::new(0), Err(RamError::Size(0))));
+        assert!(matches!(GuestRam::new(4097), Err(RamError::Size(4097))));
+        assert!(matches!(GuestRam::new(1 << 62), Err(RamError::Size(_))));
+    }
+}

@@ -1,0 +1,1 @@
+//! The machine: board, engines, clock, power, digests.
