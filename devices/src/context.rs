@@ -3,6 +3,8 @@
 use ram::GuestRam;
 use serde::{Deserialize, Serialize};
 
+use crate::Message;
+
 /// Run time in nanoseconds: advances in S0 only.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct VirtualTime(pub u64);
@@ -28,13 +30,14 @@ pub struct WorldTime(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Gsi(pub u8);
 
-/// Levels of all interrupt lines, as the devices drive them. Who routes them to the controllers compares with what it saw last.
+/// Levels of all interrupt lines, as the devices drive them. Who routes them to the controllers takes what rose since it last looked:
+/// a line that went up and down in between was an edge, which levels alone do not show.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lines {
     /// Bit n is GSI n, set while the line is active, whatever its electrical polarity.
     pub active: u32,
-    /// Lines that went inactive and active again since the last look, or up and down: an edge that levels alone do not show.
-    pub pulsed: u32,
+    /// Lines that became active since the last look.
+    pub risen: u32,
 }
 
 impl Lines {
@@ -42,6 +45,7 @@ impl Lines {
     pub fn set(&mut self, gsi: Gsi, active: bool) {
         let bit = 1u32.checked_shl(u32::from(gsi.0)).unwrap_or(0);
         if active {
+            self.risen |= bit & !self.active;
             self.active |= bit;
         } else {
             self.active &= !bit;
@@ -50,24 +54,20 @@ impl Lines {
 
     /// A short pulse: an edge, after which the line is inactive.
     pub fn pulse(&mut self, gsi: Gsi) {
-        let bit = 1u32.checked_shl(u32::from(gsi.0)).unwrap_or(0);
-        self.pulsed |= bit;
-        self.active &= !bit;
+        self.set(gsi, false);
+        self.set(gsi, true);
+        self.set(gsi, false);
     }
 
     /// Whether a line is active.
     pub fn is_active(&self, gsi: Gsi) -> bool {
         self.active & 1u32.checked_shl(u32::from(gsi.0)).unwrap_or(0) != 0
     }
-}
 
-/// A message-signalled interrupt: a write to 0xFEEx_xxxx (SDM 3A 11.11).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Message {
-    /// Message address register.
-    pub address: u64,
-    /// Message data register.
-    pub data: u32,
+    /// The look: lines that became active since the last one.
+    pub fn take_risen(&mut self) -> u32 {
+        std::mem::take(&mut self.risen)
+    }
 }
 
 /// What a device asks of the machine as a whole. It is done before the next guest instruction.

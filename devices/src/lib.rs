@@ -4,5 +4,10 @@
 //! a call; when it wants to be called without being asked, it names a deadline.
 
 pub mod context;
+pub mod device;
+pub mod message;
+pub mod register;
 
-pub use context::{Context, Event, Gsi, Lines, Message, Observer, PowerRequest, VirtualTime, WorldTime};
+pub use context::{Context, Event, Gsi, Lines, Observer, PowerRequest, VirtualTime, WorldTime};
+pub use device::{Device, Reset};
+pub use message::{Delivery, DeliveryMode, Message};
