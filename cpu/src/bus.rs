@@ -1,0 +1,16 @@
+//! What lies beyond the processor's pins.
+
+/// An access by port number or by an address that is no memory. Sizes are 1, 2, 4 or 8 bytes (ports: up to 4); values are zero
+/// extended. `now` is virtual run time in nanoseconds.
+pub trait Bus {
+    /// `in`. A port nobody decodes reads all ones.
+    fn port_read(&mut self, now: u64, port: u16, size: u8) -> u32;
+    /// `out`.
+    fn port_write(&mut self, now: u64, port: u16, size: u8, value: u32);
+    /// A load from an address that is no memory. An address nobody decodes reads all ones.
+    fn mmio_read(&mut self, now: u64, address: u64, size: u8) -> u64;
+    /// A store to an address that is no memory.
+    fn mmio_write(&mut self, now: u64, address: u64, size: u8, value: u64);
+    /// Interrupt acknowledge cycle: the vector of the 8259A's pending request.
+    fn acknowledge_interrupt(&mut self, now: u64) -> u8;
+}

@@ -1,0 +1,59 @@
+//! The loop itself: budgets, and what depends on them.
+
+use super::*;
+
+/// A bus nobody is connected to.
+struct NoBus;
+
+impl Bus for NoBus {
+    fn port_read(&mut self, _: u64, _: u16, _: u8) -> u32 {
+        u32::MAX
+    }
+    fn port_write(&mut self, _: u64, _: u16, _: u8, _: u32) {}
+    fn mmio_read(&mut self, _: u64, _: u64, _: u8) -> u64 {
+        u64::MAX
+    }
+    fn mmio_write(&mut self, _: u64, _: u64, _: u8, _: u64) {}
+    fn acknowledge_interrupt(&mut self, _: u64) -> u8 {
+        0xff
+    }
+}
+
+/// Real mode at 0x1000 with this code.
+fn machine(code: &[u8]) -> (Cpu, BlockCache, GuestRam) {
+    let ram = GuestRam::new(1 << 20).unwrap();
+    ram.write(0x1000, code).unwrap();
+    let mut state = CpuState::reset();
+    state.segments[1].base = 0;
+    state.segments[1].selector = 0;
+    state.rip = 0x1000;
+    (Cpu::new(state), BlockCache::new(), ram)
+}
+
+fn run(machine: &mut (Cpu, BlockCache, GuestRam), instructions: u64) -> Exit {
+    let (cpu, cache, ram) = machine;
+    cpu.run(cache, ram, &mut NoBus, Slice { now: 0, instructions })
+}
+
+/// add ax, 3 (six times), each 3 bytes.
+const ADDS: [u8; 18] =
+    [0x83, 0xc0, 3, 0x83, 0xc0, 3, 0x83, 0xc0, 3, 0x83, 0xc0, 3, 0x83, 0xc0, 3, 0x83, 0xc0, 3];
+
+#[test]
+fn a_budget_is_exact() {
+    for budget in 0..6 {
+        let mut machine = machine(&ADDS);
+        let exit = run(&mut machine, budget);
+        assert_eq!((exit.leave, exit.retired), (Leave::Budget, budget));
+        assert_eq!((machine.0.state.gpr[0], machine.0.state.rip), (3 * budget, 0x1000 + 3 * budget));
+    }
+}
+
+#[test]
+fn code_that_changes_itself_runs_as_changed() {
+    // add byte [0x1007], 1 ; add ax, 3
+    let code = [0x80, 0x06, 0x07, 0x10, 1, 0x83, 0xc0, 3];
+    let mut machine = machine(&code);
+    assert_eq!(run(&mut machine, 2).retired, 2);
+    assert_eq!(machine.0.state.gpr[0], 4);
+}

@@ -1,0 +1,153 @@
+//! Everything a processor holds, as plain data.
+
+mod control;
+mod fpu;
+mod msrs;
+mod segment;
+
+use serde::{Deserialize, Serialize};
+
+pub use control::{Cr0, Cr4, Efer};
+pub use fpu::Fpu;
+pub use msrs::Msrs;
+pub use segment::{Attributes, Segment, SegmentName, TableRegister};
+
+use crate::flags::RFlags;
+use crate::mode::{CodeWidth, Mode};
+
+/// Whether and how a processor goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Activity {
+    /// It executes instructions.
+    Running,
+    /// HLT: until an interrupt.
+    Halted,
+    /// After INIT: until a start-up IPI.
+    WaitForSipi,
+    /// Triple fault: until a reset.
+    Shutdown,
+}
+
+/// Interrupts that the last instruction holds back for one more instruction (SDM 3A 6.8.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum InterruptShadow {
+    /// None.
+    None,
+    /// STI set IF: no maskable interrupt.
+    Sti,
+    /// MOV SS or POP SS: no interrupt and no debug trap.
+    MovSs,
+}
+
+/// A processor. Both engines use it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CpuState {
+    /// RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8 to R15.
+    pub gpr: [u64; 16],
+    /// Offset in CS.
+    pub rip: u64,
+    /// As software sees it.
+    pub rflags: u64,
+    /// ES, CS, SS, DS, FS, GS, in the order instructions encode them.
+    pub segments: [Segment; 6],
+    /// Local descriptor table.
+    pub ldtr: Segment,
+    /// Task register.
+    pub tr: Segment,
+    /// Global descriptor table.
+    pub gdtr: TableRegister,
+    /// Interrupt descriptor table.
+    pub idtr: TableRegister,
+    /// Control registers.
+    pub cr0: Cr0,
+    /// Address of the last page fault.
+    pub cr2: u64,
+    /// Root of the page tables, with PCID.
+    pub cr3: u64,
+    /// More control.
+    pub cr4: Cr4,
+    /// XCR0: state that XSAVE handles.
+    pub xcr0: u64,
+    /// DR0 to DR3, DR6, DR7.
+    pub debug: [u64; 6],
+    /// Model-specific registers.
+    pub msrs: Msrs,
+    /// x87, SSE.
+    pub fpu: Fpu,
+    /// Goes on, waits, or is dead.
+    pub activity: Activity,
+    /// What the last instruction holds back.
+    pub shadow: InterruptShadow,
+    /// An NMI waits.
+    pub nmi_pending: bool,
+    /// No NMI until IRET.
+    pub nmi_blocked: bool,
+}
+
+impl CpuState {
+    /// After power-on or RESET (SDM 3A, table 9-1), before any firmware ran.
+    pub fn reset() -> Self {
+        let mut segments = [Segment::real(0); 6];
+        segments[SegmentName::Cs as usize] = Segment { base: 0xffff_0000, ..Segment::real_code(0xf000) };
+        Self {
+            // RDX holds the processor's signature; CPUID's owner sets it.
+            gpr: [0; 16],
+            rip: 0xfff0,
+            rflags: RFlags::FIXED,
+            segments,
+            ldtr: Segment::system(Attributes::LDT),
+            tr: Segment::system(Attributes::BUSY_TSS),
+            gdtr: TableRegister { base: 0, limit: 0xffff },
+            idtr: TableRegister { base: 0, limit: 0xffff },
+            cr0: Cr0::CD | Cr0::NW | Cr0::ET,
+            cr2: 0,
+            cr3: 0,
+            cr4: Cr4::empty(),
+            xcr0: 1,
+            debug: [0, 0, 0, 0, 0xffff_0ff0, 0x400],
+            msrs: Msrs::default(),
+            fpu: Fpu::default(),
+            activity: Activity::Running,
+            shadow: InterruptShadow::None,
+            nmi_pending: false,
+            nmi_blocked: false,
+        }
+    }
+
+    /// A segment register.
+    #[inline]
+    pub fn segment(&self, name: SegmentName) -> &Segment {
+        &self.segments[name as usize]
+    }
+
+    /// Current privilege level: that of SS, or 0 in real mode.
+    #[inline]
+    pub fn cpl(&self) -> u8 {
+        if self.is_protected() { self.segments[SegmentName::Ss as usize].attributes.dpl() } else { 0 }
+    }
+
+    /// Whether protected mode is on (also in long mode).
+    #[inline]
+    pub fn is_protected(&self) -> bool {
+        self.cr0.contains(Cr0::PE)
+    }
+
+    /// Whether long mode is active, 64-bit or compatibility.
+    #[inline]
+    pub fn is_long(&self) -> bool {
+        self.msrs.efer.contains(Efer::LMA)
+    }
+
+    /// What the decoder needs to know.
+    pub fn mode(&self) -> Mode {
+        let cs = self.segment(SegmentName::Cs);
+        let width = if self.is_long() && cs.attributes.long() {
+            CodeWidth::Bits64
+        } else if cs.attributes.big() {
+            CodeWidth::Bits32
+        } else {
+            CodeWidth::Bits16
+        };
+        Mode::new(width, self.segment(SegmentName::Ss).attributes.big(), self.cpl() == 3)
+    }
+}

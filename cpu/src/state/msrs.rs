@@ -1,0 +1,52 @@
+//! Model-specific registers that hold something. What only reads a constant is in the code of RDMSR.
+
+use serde::{Deserialize, Serialize};
+
+use crate::state::Efer;
+
+/// The registers, by the names of SDM 4.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Msrs {
+    pub efer: Efer,
+    pub star: u64,
+    pub lstar: u64,
+    pub cstar: u64,
+    pub fmask: u64,
+    pub kernel_gs_base: u64,
+    pub sysenter_cs: u64,
+    pub sysenter_esp: u64,
+    pub sysenter_eip: u64,
+    pub tsc_aux: u64,
+    /// What the TSC is ahead of virtual time, modulo 2^64 (also IA32_TSC_ADJUST).
+    pub tsc_adjust: u64,
+    pub pat: u64,
+    pub misc_enable: u64,
+    pub mtrr_def_type: u64,
+    pub mtrr_fixed: [u64; 11],
+    /// Base and mask of each variable range.
+    pub mtrr_variable: [(u64, u64); 8],
+}
+
+impl Default for Msrs {
+    fn default() -> Self {
+        Self {
+            efer: Efer::empty(),
+            star: 0,
+            lstar: 0,
+            cstar: 0,
+            fmask: 0,
+            kernel_gs_base: 0,
+            sysenter_cs: 0,
+            sysenter_esp: 0,
+            sysenter_eip: 0,
+            tsc_aux: 0,
+            tsc_adjust: 0,
+            pat: 0x0007_0406_0007_0406,
+            misc_enable: 1,
+            mtrr_def_type: 0,
+            mtrr_fixed: [0; 11],
+            mtrr_variable: [(0, 0); 8],
+        }
+    }
+}
