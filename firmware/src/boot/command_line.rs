@@ -1,0 +1,21 @@
+//! The command line, as bytes in memory.
+
+use super::BootError;
+use crate::blob::Blob;
+use crate::layout;
+
+/// `COMMAND_LINE_SIZE` of Linux on x86 without its NUL, for kernels that do not tell theirs.
+pub const LINUX_MOST: usize = 2047;
+
+/// The command line with the NUL that ends it.
+pub fn blob(command_line: &str, most: usize) -> Result<Blob<'static>, BootError> {
+    if command_line.len() > most {
+        return Err(BootError::CommandLineLong { len: command_line.len(), most });
+    }
+    if let Some(at) = command_line.bytes().position(|byte| byte == 0) {
+        return Err(BootError::CommandLineNul(at));
+    }
+    let mut bytes = command_line.as_bytes().to_vec();
+    bytes.push(0);
+    Ok(Blob::new("the command line", layout::COMMAND_LINE, bytes))
+}

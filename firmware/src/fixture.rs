@@ -1,0 +1,40 @@
+//! A board to describe, for tests.
+
+use crate::config::{
+    Config, Date, FacsRegion, Interrupts, Memory, Pci, PowerBlock, RealTimeClock, SleepStates,
+};
+
+pub const MIB: u64 = 1 << 20;
+pub const GIB: u64 = 1 << 30;
+
+pub fn config(ram: u64, processors: u32) -> Config {
+    Config {
+        memory: Memory { ram, hole: 0xb000_0000..0x1_0000_0000, withheld: 0, facs: FacsRegion::Reserved },
+        processors,
+        sleep: SleepStates { s3: true, s4: true },
+        hardware_signature: 0x6b6a_766d,
+        bios_date: Date { year: 2024, month: 6, day: 1 },
+        power: PowerBlock {
+            sci: 9,
+            event: 0x600,
+            control: 0x604,
+            timer: 0x608,
+            gpe0: 0x620,
+            gpe0_len: 4,
+            reset: 0xcf9,
+            reset_value: 6,
+            ports: 0x600..0x640,
+        },
+        interrupts: Interrupts { local_apic: 0xfee0_0000, io_apic: 0xfec0_0000, io_apic_id: 0, timer_gsi: 2 },
+        pci: Pci {
+            ecam: 0xb000_0000,
+            ecam_len: 256 * MIB,
+            buses: 1,
+            window: 0xc000_0000..0xfec0_0000,
+            slots: 32,
+            intx: 16,
+            intx_count: 8,
+        },
+        clock: RealTimeClock { ports: 0x70, irq: 8, day_alarm: 0x7d, month_alarm: 0x7e, century: 0x32 },
+    }
+}
