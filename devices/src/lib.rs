@@ -5,7 +5,9 @@
 
 pub mod context;
 pub mod device;
+pub mod disk;
 pub mod message;
+pub mod pci;
 pub mod register;
 
 pub use context::{Context, Event, Gsi, Lines, Observer, PowerRequest, VirtualTime, WorldTime};

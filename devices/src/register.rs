@@ -48,6 +48,12 @@ pub fn write(width: u64, offset: u64, size: u8, value: u64, mut register: impl F
     });
 }
 
+/// Reads `size` bytes at `offset` of registers that are laid out as bytes; those that are not there are 0.
+pub fn of_block(block: &[u8], offset: u64, size: u8) -> u64 {
+    let byte = |at: u64| usize::try_from(at).ok().and_then(|at| block.get(at)).copied().unwrap_or(0);
+    read(1, offset, size, |at| byte(at).into())
+}
+
 /// Cuts an access along registers: register, first byte in it, first byte of the access, bytes.
 fn for_each(width: u64, offset: u64, size: u8, mut part: impl FnMut(u64, u64, u64, u64)) {
     let size = u64::from(size.min(8));

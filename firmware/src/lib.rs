@@ -17,7 +17,6 @@ pub mod reset;
 mod acpi;
 mod bios_data;
 mod blob;
-mod smbios;
 mod tables;
 
 #[cfg(test)]

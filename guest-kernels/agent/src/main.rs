@@ -2,7 +2,6 @@
 //! nothing of its own accord.
 
 mod boot;
-mod devices;
 mod disks;
 mod dmesg;
 mod failure;

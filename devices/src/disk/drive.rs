@@ -1,0 +1,285 @@
+//! The disk behind a front end: accepts requests, numbers them, and knows when each completes.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::{BaseError, Latency, Media, SECTOR};
+use crate::{Context, Event, VirtualTime};
+
+/// What does not change while the machine exists.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskConfig {
+    /// Names the disk in events.
+    pub id: u8,
+    /// Serial number as the guest reads it: ASCII, of which a front end shows the first 20 characters.
+    pub serial: String,
+    /// Refuses to be changed.
+    pub read_only: bool,
+    /// How long it takes.
+    pub latency: Latency,
+}
+
+/// Some sectors in a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Extent {
+    /// The first.
+    pub sector: u64,
+    /// How many.
+    pub sectors: u64,
+}
+
+impl Extent {
+    /// First byte and number of bytes, if that can be said at all.
+    fn bytes(self) -> Option<(u64, u64)> {
+        let start = self.sector.checked_mul(SECTOR)?;
+        let length = self.sectors.checked_mul(SECTOR)?;
+        start.checked_add(length)?;
+        Some((start, length))
+    }
+}
+
+/// A request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// Contents.
+    Read(Extent),
+    /// New contents: whole sectors.
+    Write {
+        /// The first sector.
+        sector: u64,
+        /// What it becomes.
+        data: Vec<u8>,
+        /// Completed only when durable (force unit access).
+        durable: bool,
+    },
+    /// Make durable what was completed.
+    Flush,
+    /// These contents are not needed any more; they read as zeros.
+    Discard(Vec<Extent>),
+    /// These become zero.
+    WriteZeroes(Vec<Extent>),
+}
+
+impl Command {
+    /// Bytes that pass between host and disk.
+    pub(super) fn transferred(&self) -> u64 {
+        match self {
+            Self::Read(extent) => extent.sectors.saturating_mul(SECTOR),
+            Self::Write { data, .. } => data.len() as u64,
+            Self::Flush | Self::Discard(_) | Self::WriteZeroes(_) => 0,
+        }
+    }
+}
+
+/// A request that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Error, Serialize, Deserialize)]
+pub enum DiskError {
+    /// Reaches beyond the end, or is not a whole number of sectors.
+    #[error("beyond the end of the disk, or not whole sectors")]
+    Range,
+    /// The disk is read-only.
+    #[error("the disk is read-only")]
+    ReadOnly,
+    /// The contents cannot be had.
+    #[error(transparent)]
+    Base(#[from] BaseError),
+}
+
+/// An accepted request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ticket {
+    /// Its number on this disk.
+    pub request: u64,
+    /// When the front end calls [`Disk::complete`].
+    pub due: VirtualTime,
+    /// A trigger matched its acceptance: nothing more may happen before the machine has stopped.
+    pub stop: bool,
+}
+
+/// What happened since power-on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counters {
+    /// Reads accepted.
+    pub reads: u64,
+    /// Sectors they read.
+    pub sectors_read: u64,
+    /// Writes accepted.
+    pub writes: u64,
+    /// Sectors they wrote.
+    pub sectors_written: u64,
+    /// Flushes accepted.
+    pub flushes: u64,
+    /// Discards accepted.
+    pub discards: u64,
+    /// Requests to write zeros accepted.
+    pub zeroes: u64,
+    /// Requests of any kind that failed.
+    pub failed: u64,
+}
+
+/// What is left to do when a request completes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+enum InFlight {
+    Read(Extent),
+    Done,
+    Failed(DiskError),
+}
+
+/// A disk.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Disk {
+    config: DiskConfig,
+    media: Media,
+    next_request: u64,
+    /// When the transfers accepted so far are over.
+    transfers_end: VirtualTime,
+    in_flight: BTreeMap<u64, InFlight>,
+    counters: Counters,
+}
+
+impl Disk {
+    /// A disk at power-on.
+    pub fn new(config: DiskConfig, media: Media) -> Self {
+        Self {
+            config,
+            media,
+            next_request: 0,
+            transfers_end: VirtualTime::default(),
+            in_flight: BTreeMap::new(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Power comes back: nothing but the media survived.
+    pub fn power_on(&mut self) {
+        self.next_request = 0;
+        self.transfers_end = VirtualTime::default();
+        self.in_flight.clear();
+        self.counters = Counters::default();
+    }
+
+    /// What does not change.
+    pub fn config(&self) -> &DiskConfig {
+        &self.config
+    }
+
+    /// Contents.
+    pub fn media(&self) -> &Media {
+        &self.media
+    }
+
+    /// Contents, for the host.
+    pub fn media_mut(&mut self) -> &mut Media {
+        &mut self.media
+    }
+
+    /// Size in sectors.
+    pub fn sectors(&self) -> u64 {
+        self.media.bytes() / SECTOR
+    }
+
+    /// What happened since power-on.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Takes a request. A write is accepted in the order of these calls, whatever the order in which writes complete.
+    pub fn accept(&mut self, command: Command, cx: &mut Context<'_>) -> Ticket {
+        let request = self.next_request;
+        self.next_request = self.next_request.wrapping_add(1);
+        let latency = self.config.latency;
+        let (transfer, access) = (latency.transfer(&command), latency.access(&command));
+        let in_flight = self.perform(command).unwrap_or_else(InFlight::Failed);
+        let due = if let InFlight::Failed(error) = &in_flight {
+            self.counters.failed += 1;
+            tracing::debug!(disk = self.config.id, request, %error, "disk request failed");
+            cx.now.after(access)
+        } else {
+            self.transfers_end = self.transfers_end.max(cx.now).after(transfer);
+            self.transfers_end.after(access)
+        };
+        self.in_flight.insert(request, in_flight);
+        let event = Event::DiskAccepted { disk: self.config.id, request };
+        let stop = cx.observer.event(cx.now, event);
+        Ticket { request, due, stop }
+    }
+
+    fn perform(&mut self, command: Command) -> Result<InFlight, DiskError> {
+        let counters = &mut self.counters;
+        match command {
+            Command::Read(extent) => {
+                counters.reads += 1;
+                counters.sectors_read = counters.sectors_read.wrapping_add(extent.sectors);
+                self.range(extent)?;
+                return Ok(InFlight::Read(extent));
+            }
+            Command::Write { sector, data, durable: _ } => {
+                let sectors = data.len() as u64 / SECTOR;
+                counters.writes += 1;
+                counters.sectors_written = counters.sectors_written.wrapping_add(sectors);
+                if !(data.len() as u64).is_multiple_of(SECTOR) {
+                    return Err(DiskError::Range);
+                }
+                let (start, _) = self.writable(Extent { sector, sectors })?;
+                self.media.write(start, &data)?;
+            }
+            Command::Flush => counters.flushes += 1,
+            Command::Discard(extents) => {
+                counters.discards += 1;
+                self.zero(&extents)?;
+            }
+            Command::WriteZeroes(extents) => {
+                counters.zeroes += 1;
+                self.zero(&extents)?;
+            }
+        }
+        Ok(InFlight::Done)
+    }
+
+    /// All or none of them.
+    fn zero(&mut self, extents: &[Extent]) -> Result<(), DiskError> {
+        for extent in extents {
+            self.writable(*extent)?;
+        }
+        for extent in extents {
+            let (start, length) = self.range(*extent)?;
+            self.media.zero(start, length)?;
+        }
+        Ok(())
+    }
+
+    fn writable(&self, extent: Extent) -> Result<(u64, u64), DiskError> {
+        if self.config.read_only { Err(DiskError::ReadOnly) } else { self.range(extent) }
+    }
+
+    /// First byte and number of bytes.
+    fn range(&self, extent: Extent) -> Result<(u64, u64), DiskError> {
+        let (start, length) = extent.bytes().ok_or(DiskError::Range)?;
+        if start + length > self.media.bytes() { Err(DiskError::Range) } else { Ok((start, length)) }
+    }
+
+    /// The time of a request has come: what it read, if it is a read.
+    ///
+    /// # Errors
+    /// [`DiskError`]. A number that is not in flight is out of range.
+    pub fn complete(&mut self, request: u64) -> Result<Vec<u8>, DiskError> {
+        match self.in_flight.remove(&request) {
+            Some(InFlight::Read(extent)) => {
+                let (start, length) = self.range(extent)?;
+                let mut data = vec![0; usize::try_from(length).map_err(|_| DiskError::Range)?];
+                self.media.read(start, &mut data)?;
+                Ok(data)
+            }
+            Some(InFlight::Done) => Ok(Vec::new()),
+            Some(InFlight::Failed(error)) => Err(error),
+            None => Err(DiskError::Range),
+        }
+    }
+
+    /// The front end was reset and forgot this request. What a write changed stays changed.
+    pub fn abandon(&mut self, request: u64) {
+        self.in_flight.remove(&request);
+    }
+}

@@ -1,0 +1,160 @@
+use proptest::prelude::*;
+
+use super::super::harness::Machine;
+use super::super::virtio::{VirtioBlk, VirtioBlkConfig};
+use super::super::{ECAM_BYTES, slot_memory};
+use super::*;
+use crate::disk::{DiskConfig, Latency, Media};
+
+const DATA: u64 = CONFIG_DATA as u64;
+const ADDRESS: u64 = CONFIG_ADDRESS as u64;
+
+fn disk(id: u8) -> Disk {
+    let config =
+        DiskConfig { id, serial: format!("disk{id}"), read_only: false, latency: Latency::default() };
+    Disk::new(config, Media::blank(1 << 20).unwrap())
+}
+
+fn bus() -> Bus {
+    let mut bus = Bus::new();
+    for slot in [1, 9] {
+        let front_end = VirtioBlk::new(VirtioBlkConfig { slot, queues: 1 }, disk(slot));
+        bus.insert(slot, Function::VirtioBlk(front_end)).unwrap();
+    }
+    bus
+}
+
+fn latch(slot: u32, offset: u32) -> u64 {
+    u64::from(ENABLE | slot << 11 | offset)
+}
+
+#[test]
+fn slots_are_taken_once() {
+    let mut bus = bus();
+    let another = || Function::HostBridge(HostBridge::new());
+    assert_eq!(bus.insert(9, another()), Err(BusError::Taken(9)));
+    assert_eq!(bus.insert(32, another()), Err(BusError::NoSlot(32)));
+    assert_eq!(bus.disks().map(|disk| disk.config().id).collect::<Vec<_>>(), [1, 9]);
+}
+
+#[test]
+fn a_scan_by_ports_finds_what_is_there() {
+    let (mut machine, mut bus) = (Machine::new(), bus());
+    let mut found = Vec::new();
+    for slot in 0..32 {
+        machine.write(&mut bus, ADDRESS, 4, latch(slot, 0));
+        let identity = machine.read(&mut bus, DATA, 4);
+        machine.write(&mut bus, ADDRESS, 4, latch(slot, 0x0c));
+        let header = machine.read(&mut bus, DATA + 2, 1);
+        if identity != 0xffff_ffff {
+            found.push(format!(
+                "{slot:02}: {:04x}:{:04x} header {header}",
+                identity & 0xffff,
+                identity >> 16
+            ));
+        } else {
+            assert_eq!(header, 0xff);
+        }
+    }
+    insta::assert_snapshot!(found.join("\n"), @"
+    00: 1b36:0008 header 0
+    01: 1af4:1042 header 0
+    09: 1af4:1042 header 0
+    ");
+}
+
+#[test]
+fn only_a_doubleword_with_the_enable_bit_addresses_a_function() {
+    let (mut machine, mut bus) = (Machine::new(), bus());
+    machine.write(&mut bus, ADDRESS, 4, 0xffff_ffff);
+    assert_eq!(machine.read(&mut bus, ADDRESS, 4), 0x80ff_fffc);
+    machine.write(&mut bus, ADDRESS, 4, latch(1, 0));
+    for size in [1, 2] {
+        machine.write(&mut bus, ADDRESS, size, 0);
+    }
+    machine.write(&mut bus, ADDRESS + 2, 2, 0);
+    assert_eq!(machine.read(&mut bus, ADDRESS, 4), latch(1, 0));
+    assert_eq!(machine.read(&mut bus, ADDRESS, 2), 0xffff);
+    assert_eq!(machine.read(&mut bus, DATA, 4), 0x1042_1af4);
+    assert_eq!(machine.read(&mut bus, DATA + 2, 2), 0x1042);
+    assert_eq!(machine.read(&mut bus, DATA + 3, 1), 0x10);
+    // Past the end of the data ports is somebody else's.
+    assert_eq!(machine.read(&mut bus, DATA + 2, 4), 0xffff_1042);
+    for elsewhere in [latch(1, 0) & !u64::from(ENABLE), latch(1, 0) | 1 << 16, latch(1, 0) | 1 << 8] {
+        machine.write(&mut bus, ADDRESS, 4, elsewhere);
+        assert_eq!(machine.read(&mut bus, DATA, 4), 0xffff_ffff);
+    }
+}
+
+#[test]
+fn memory_and_ports_lead_to_the_same_registers() {
+    let (mut machine, mut bus) = (Machine::new(), bus());
+    let function = ECAM + (9 << 15);
+    machine.write(&mut bus, function + 0x3c, 1, 0x5a);
+    machine.write(&mut bus, ADDRESS, 4, latch(9, 0x3c));
+    assert_eq!(machine.read(&mut bus, DATA, 4), 0x015a);
+    assert_eq!(machine.read(&mut bus, function + 0x100, 4), 0xffff_ffff);
+    assert_eq!(machine.read(&mut bus, function + 0x1000, 4), 0xffff_ffff);
+    assert_eq!(machine.read(&mut bus, function + 0xfff, 2), 0xffff);
+    assert_eq!(machine.read(&mut bus, ECAM + ECAM_BYTES, 4), 0xffff_ffff);
+}
+
+#[test]
+fn a_bar_decodes_inside_the_window_only() {
+    let (mut machine, mut bus) = (Machine::new(), bus());
+    let queues = |machine: &mut Machine, bus: &mut Bus, at: u64| machine.read(bus, at + 0x12, 2);
+    assert_eq!(queues(&mut machine, &mut bus, slot_memory(9)), 1);
+    let register = ECAM + (9 << 15) + 0x10;
+    machine.write(&mut bus, register, 4, 0xd000_0000);
+    assert_eq!(queues(&mut machine, &mut bus, 0xd000_0000), 1);
+    assert_eq!(queues(&mut machine, &mut bus, slot_memory(9)), 0xffff);
+    machine.write(&mut bus, register, 4, 0x0010_0000);
+    assert_eq!(queues(&mut machine, &mut bus, 0x0010_0000), 0xffff);
+    // The end of a BAR.
+    assert_eq!(machine.read(&mut bus, slot_memory(1) + 0x4ffe, 4), 0xffff_ffff);
+}
+
+#[test]
+fn a_reset_puts_addresses_back_and_keeps_disks() {
+    let (mut machine, mut bus) = (Machine::new(), bus());
+    let fresh = bus.clone();
+    bus.function_mut(9).and_then(Function::disk_mut).unwrap().media_mut().write(0, &[1]).unwrap();
+    machine.write(&mut bus, ECAM + (9 << 15) + 0x10, 4, 0xd000_0000);
+    machine.write(&mut bus, ADDRESS, 4, latch(9, 0));
+    machine.with(|cx| bus.reset(Reset::Line, cx));
+    assert_ne!(bus, fresh);
+    bus.function_mut(9).and_then(Function::disk_mut).unwrap().media_mut().zero(0, 4096).unwrap();
+    assert_eq!(bus, fresh);
+}
+
+proptest! {
+    /// Anything to any address in reach: no panic, reads fit their size, and time does not stand still.
+    #[test]
+    fn garbage_is_harmless(
+        accesses in prop::collection::vec(
+            (0u8..4, any::<u32>(), prop_oneof![Just(1u8), Just(2), Just(4), Just(8)], any::<Option<u64>>()),
+            0..300,
+        ),
+    ) {
+        let (mut machine, mut bus) = (Machine::new(), bus());
+        for (space, at, size, value) in accesses {
+            let at = u64::from(at);
+            let address = match space {
+                0 => ADDRESS + at % 8,
+                1 => ECAM + ((at % 16) << 15) + at / 16 % 0x140,
+                2 => slot_memory(1) + at % 0x5010,
+                _ => slot_memory(9) + at % 0x60,
+            };
+            match value {
+                Some(value) => machine.write(&mut bus, address, size, value),
+                None => {
+                    let value = machine.read(&mut bus, address, size);
+                    prop_assert!(size == 8 || value < 1 << (8 * size));
+                }
+            }
+            machine.step(&mut bus);
+        }
+        let text = serde_json::to_string(&bus).unwrap();
+        prop_assert!(serde_json::from_str::<Bus>(&text).unwrap() == bus);
+    }
+}
