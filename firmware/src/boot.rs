@@ -4,15 +4,19 @@
 //! [`BootError`] that says what is wrong with which file and what to do about it.
 
 mod assemble;
+mod bzimage;
 mod command_line;
 mod elf;
+mod entry;
 mod error;
 mod initrd;
 mod pvh;
+mod setup_header;
 
 #[cfg(test)]
 mod elf_file;
 
+pub use bzimage::bzimage;
 pub use error::BootError;
 pub use pvh::pvh;
 

@@ -17,6 +17,7 @@ pub mod reset;
 mod acpi;
 mod bios_data;
 mod blob;
+mod smbios;
 mod tables;
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use acpi_tables::Aml;
 use crate::blob::Blob;
 use crate::config::{Config, ConfigError};
 use crate::memory_map::MemoryMap;
-use crate::{acpi, bios_data};
+use crate::{acpi, bios_data, smbios};
 
 /// The memory map, and all that firmware leaves below 1 MiB for any operating system.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,5 +27,6 @@ pub fn tables(config: &Config, devices: &[&dyn Aml]) -> Result<Tables, ConfigErr
     let map = MemoryMap::new(&config.memory, &config.pci)?;
     let mut blobs = vec![bios_data::blob()];
     blobs.extend(acpi::blobs(config, devices)?);
+    blobs.extend(smbios::blobs(config)?);
     Ok(Tables { map, blobs })
 }

@@ -15,6 +15,14 @@ pub enum BootError {
         "the kernel is a bzImage, and PVH enters the vmlinux in it: unpack it, or boot it with entry = \"bzimage\""
     )]
     NotUnpacked,
+    /// An ELF file where a bzImage is needed.
+    #[error(
+        "the kernel is an ELF file, and entry = \"bzimage\" enters a bzImage: give that, or boot this one with entry = \"pvh\""
+    )]
+    Unpacked,
+    /// A boot protocol from before 64-bit entries.
+    #[error("the kernel has boot protocol {}.{:02}, and 2.12 is needed: give Linux 3.8 or newer", .0 >> 8, .0 & 0xff)]
+    TooOld(u16),
     /// For another processor.
     #[error("the kernel is built for {0}, and the machine is x86-64: give a kernel built for x86-64")]
     Architecture(String),

@@ -6,11 +6,11 @@ use vm_memory::ByteValued;
 
 use super::assemble::assemble;
 use super::elf::Elf;
+use super::entry::protected_mode;
 use super::{Boot, BootError, Payload, command_line, initrd};
 use crate::blob::Blob;
 use crate::layout;
-use crate::registers::{CR0_ET, CR0_PE, Registers, Segment, access, gpr};
-use crate::reset;
+use crate::registers::gpr;
 use crate::tables::Tables;
 
 /// `XEN_HVM_START_MAGIC_VALUE`.
@@ -42,7 +42,9 @@ pub fn pvh<'a>(tables: &'a Tables, payload: &Payload<'a>) -> Result<Boot<'a>, Bo
     blobs.push(start_info(tables, initrd.as_ref()));
     blobs.push(command_line::blob(payload.command_line, command_line::LINUX_MOST)?);
     blobs.extend(initrd);
-    assemble(tables, blobs, registers(entry))
+    let mut registers = protected_mode(entry);
+    registers.gprs[gpr::RBX] = layout::PVH_INFO;
+    assemble(tables, blobs, registers)
 }
 
 /// The entry is 4 or 8 bytes wide, little-endian, below 4 GiB.
@@ -82,27 +84,6 @@ fn start_info(tables: &Tables, initrd: Option<&Blob<'_>>) -> Blob<'static> {
     bytes.extend_from_slice(module.unwrap_or_default().as_slice());
     bytes.extend(memory_map.iter().flat_map(<hvm_memmap_table_entry as ByteValued>::as_slice));
     Blob::new("the PVH start info", layout::PVH_INFO, bytes)
-}
-
-/// As the protocol has them; what it leaves open is as after power-on. The selectors have no table behind them: the kernel loads its
-/// own before it touches a segment.
-fn registers(entry: u64) -> Registers {
-    let data = Segment::flat(0x18, access::DATA, false);
-    let mut registers = Registers {
-        rip: entry,
-        cr0: CR0_PE | CR0_ET,
-        cs: Segment::flat(0x10, access::CODE, false),
-        ds: data,
-        es: data,
-        fs: data,
-        gs: data,
-        ss: data,
-        tr: Segment { limit: 0x67, ..Segment::real(0, access::TSS) },
-        ..reset::power_on(0)
-    };
-    registers.gprs = [0; 16];
-    registers.gprs[gpr::RBX] = layout::PVH_INFO;
-    registers
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use agent_protocol::layout::MIB;
 use agent_protocol::message::{Answer, Failure, Partition, PartitionKind};
@@ -13,11 +15,24 @@ use crate::{identity, ioctl, run, swap_syscalls};
 const SECTOR: u64 = 512;
 const PAGE: usize = 4096;
 
+/// Longest time a disk may take to appear after its driver was started.
+const APPEARS_WITHIN: Duration = Duration::from_secs(5);
+
+/// Waits for a device node: NVMe finds its disks in the background, and a kernel may be asked before it has. What does not
+/// appear is left to whoever opens it.
+pub fn appear(path: &str) {
+    let begun = Instant::now();
+    while path.starts_with("/dev/") && !Path::new(path).exists() && begun.elapsed() < APPEARS_WITHIN {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 /// Opens a device or file to be read and written.
 ///
 /// # Errors
 /// Those of open(2).
 pub fn open(path: &str) -> Result<File, Failure> {
+    appear(path);
     OpenOptions::new().read(true).write(true).open(path).while_doing(|| format!("opening {path}"))
 }
 

@@ -9,7 +9,7 @@ use crate::image::{memory, stream};
 use crate::kexec::{jump, plain, preload};
 use crate::serve::{Deed, Perform};
 use crate::workloads::Workloads;
-use crate::{disks, dmesg, files, identity, power, run, sleep, text};
+use crate::{devices, disks, dmesg, files, identity, power, run, sleep, text};
 
 /// The guest as the host sees it.
 pub struct Machine {
@@ -154,6 +154,7 @@ impl Machine {
 
 impl Perform for Machine {
     fn perform(&mut self, ask: Ask) -> Deed {
+        devices::await_named(&ask);
         self.answer(ask).unwrap_or_else(|failure| Deed::Answer(Err(failure)))
     }
 }

@@ -2,6 +2,7 @@
 //! nothing of its own accord.
 
 mod boot;
+mod devices;
 mod disks;
 mod dmesg;
 mod failure;

@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::sys::stat::{major, minor};
 
 use crate::failure::{While, failure, failure_with};
-use crate::text;
+use crate::{disks, text};
 
 const ALARM: &str = "/sys/class/rtc/rtc0/wakealarm";
 const STATE: &str = "/sys/power/state";
@@ -126,6 +126,7 @@ fn device_number(device: &str) -> Result<String, Failure> {
 pub fn prepare_resume(device: &str) -> Result<(), Failure> {
     let mut page = [0; 4096];
     let reading = || format!("reading the swap header of {device}");
+    disks::appear(device);
     File::open(device).and_then(|file| file.read_exact_at(&mut page, 0)).while_doing(reading)?;
     if page.ends_with(b"S1SUSPEND\0") {
         return Ok(());

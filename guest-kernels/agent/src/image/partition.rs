@@ -11,8 +11,8 @@ use agent_protocol::message::Failure;
 use nix::errno::Errno;
 
 use crate::failure::{While, failure_with};
-use crate::ioctl;
 use crate::mapping::Mapping;
+use crate::{disks, ioctl};
 
 /// Bytes of one write or read.
 const CHUNK: usize = 1 << 20;
@@ -31,6 +31,7 @@ impl Partition {
     /// # Errors
     /// Those of open(2).
     pub fn open(device: &str) -> Result<Partition, Failure> {
+        disks::appear(device);
         let opening = || format!("opening the image partition {device}");
         let file = OpenOptions::new()
             .read(true)
