@@ -10,6 +10,7 @@ mod elf;
 mod entry;
 mod error;
 mod initrd;
+mod multiboot;
 mod pvh;
 mod setup_header;
 
@@ -18,6 +19,7 @@ mod elf_file;
 
 pub use bzimage::bzimage;
 pub use error::BootError;
+pub use multiboot::multiboot;
 pub use pvh::pvh;
 
 use crate::blob::Blob;

@@ -1,8 +1,11 @@
-//! A board to describe, for tests.
+//! A board to describe, and what every boot has to satisfy, for tests.
 
 use crate::config::{
     Config, Date, FacsRegion, Interrupts, Memory, Pci, PowerBlock, RealTimeClock, SleepStates,
 };
+
+use crate::boot::BootError;
+use crate::{Boot, Tables};
 
 pub const MIB: u64 = 1 << 20;
 pub const GIB: u64 = 1 << 30;
@@ -37,4 +40,23 @@ pub fn config(ram: u64, processors: u32) -> Config {
         },
         clock: RealTimeClock { ports: 0x70, irq: 8, day_alarm: 0x7d, month_alarm: 0x7e, century: 0x32 },
     }
+}
+
+/// What holds of every boot, however hostile its files are: blobs are in RAM, in order and beside each other, and the entry is in one.
+pub fn assert_sound(board: &Tables, boot: Result<Boot<'_>, BootError>) {
+    let Ok(boot) = boot else { return };
+    for pair in boot.blobs.windows(2) {
+        assert!(pair[0].range().end <= pair[1].range().start, "{} over {}", pair[0].what, pair[1].what);
+    }
+    for blob in &boot.blobs {
+        let range = blob.range();
+        assert!(!range.is_empty() && board.map.is_ram(&range), "{} at {range:x?}", blob.what);
+        let mut next = range.start;
+        for (address, bytes) in blob.pieces() {
+            assert_eq!(address, next);
+            next += bytes.len() as u64;
+        }
+        assert_eq!(next, range.end);
+    }
+    assert!(boot.blobs.iter().any(|blob| blob.range().contains(&boot.registers.rip)));
 }

@@ -9,6 +9,8 @@ pub const PAGE: u64 = 4096;
 pub const GDT: u64 = 0x0500;
 /// `hvm_start_info`, its module list and its memory map (PVH entry).
 pub const PVH_INFO: u64 = 0x1000;
+/// The information structure of Multiboot and what it points to.
+pub const MULTIBOOT_INFO: u64 = 0x1000;
 /// `boot_params`, the zero page (bzImage entry).
 pub const BOOT_PARAMS: u64 = 0x2000;
 /// Page tables that map the first 4 GiB one to one (bzImage entry).

@@ -4,34 +4,57 @@ use std::ops::Range;
 
 use object::LittleEndian;
 use object::elf::{
-    ELFCLASS64, ELFDATA2LSB, EM_X86_64, FileHeader64, NoteType, PT_LOAD, PT_NOTE, ProgramHeader64,
+    ELFCLASS32, ELFCLASS64, ELFDATA2LSB, EM_386, EM_X86_64, FileHeader32, FileHeader64, NoteType, PT_LOAD,
+    PT_NOTE,
 };
 use object::read::elf::{FileHeader, ProgramHeader};
 
 use super::BootError;
 use crate::blob::Blob;
 
-type Segment = ProgramHeader64<LittleEndian>;
-
-/// An executable for x86-64, its headers checked to be there.
-pub struct Elf<'a> {
-    bytes: &'a [u8],
-    segments: &'a [Segment],
+/// One of the two formats of executables.
+pub trait Format: FileHeader<Endian = LittleEndian> {
+    /// `EI_CLASS`.
+    const CLASS: u8;
+    /// `e_machine`.
+    const MACHINE: u16;
 }
 
-impl<'a> Elf<'a> {
+/// Kernels for x86-64.
+pub type Elf64 = FileHeader64<LittleEndian>;
+/// Kernels entered by Multiboot; what they do later may have 64 bits all the same.
+pub type Elf32 = FileHeader32<LittleEndian>;
+
+impl Format for Elf64 {
+    const CLASS: u8 = ELFCLASS64.0;
+    const MACHINE: u16 = EM_X86_64.0;
+}
+
+impl Format for Elf32 {
+    const CLASS: u8 = ELFCLASS32.0;
+    const MACHINE: u16 = EM_386.0;
+}
+
+/// An executable, its headers checked to be there.
+pub struct Elf<'a, F: Format> {
+    bytes: &'a [u8],
+    header: &'a F,
+    segments: &'a [F::ProgramHeader],
+}
+
+impl<'a, F: Format> Elf<'a, F> {
     /// Takes the contents of a file.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, BootError> {
-        identify(bytes)?;
+        identify::<F>(bytes)?;
         let truncated = |part, needed| BootError::Truncated { part, needed, found: bytes.len() as u64 };
-        let header =
-            FileHeader64::<LittleEndian>::parse(bytes).map_err(|_| truncated("its ELF header", 64))?;
-        let machine = header.e_machine(LittleEndian);
-        if machine != EM_X86_64 {
-            return Err(BootError::Architecture(machine_name(machine.0)));
+        let header = F::parse(bytes).map_err(|_| truncated("its ELF header", size_of::<F>() as u64))?;
+        let machine = header.e_machine(LittleEndian).0;
+        if machine != F::MACHINE {
+            return Err(BootError::Architecture(machine_name(machine)));
         }
-        let count = u64::from(header.e_phnum.get(LittleEndian));
-        let end = header.e_phoff(LittleEndian).checked_add(count * size_of::<Segment>() as u64);
+        let count = u64::from(header.e_phnum(LittleEndian));
+        let end =
+            header.e_phoff(LittleEndian).into().checked_add(count * size_of::<F::ProgramHeader>() as u64);
         let end = end.ok_or(BootError::Damaged("its program headers are beyond any file"))?;
         if end > bytes.len() as u64 {
             return Err(truncated("its table of program headers", end));
@@ -39,21 +62,27 @@ impl<'a> Elf<'a> {
         let segments = header
             .program_headers(LittleEndian, bytes)
             .map_err(|_| BootError::Damaged("its program headers make no sense"))?;
-        Ok(Self { bytes, segments })
+        Ok(Self { bytes, header, segments })
+    }
+
+    /// `e_entry`.
+    pub fn entry(&self) -> u64 {
+        self.header.e_entry(LittleEndian).into()
     }
 
     /// What is loaded, at physical addresses, by ascending address; nothing overlaps, and all of it lies in `room`.
     pub fn blobs(&self, room: &Range<u64>) -> Result<Vec<Blob<'a>>, BootError> {
         let mut blobs = Vec::new();
         for segment in self.segments.iter().filter(|segment| segment.p_type(LittleEndian) == PT_LOAD) {
-            let (in_file, in_memory) = (segment.p_filesz(LittleEndian), segment.p_memsz(LittleEndian));
+            let (in_file, in_memory): (u64, u64) =
+                (segment.p_filesz(LittleEndian).into(), segment.p_memsz(LittleEndian).into());
             if in_memory == 0 {
                 continue;
             }
-            let zeroes = in_memory
+            let zeroes: u64 = in_memory
                 .checked_sub(in_file)
                 .ok_or(BootError::Damaged("a segment is larger in the file than in memory"))?;
-            let address = segment.p_paddr(LittleEndian);
+            let address: u64 = segment.p_paddr(LittleEndian).into();
             let end = address
                 .checked_add(in_memory)
                 .ok_or(BootError::Damaged("a segment ends beyond any address"))?;
@@ -87,8 +116,9 @@ impl<'a> Elf<'a> {
         Ok(None)
     }
 
-    fn contents(&self, segment: &Segment, part: &'static str) -> Result<&'a [u8], BootError> {
-        let (offset, len) = (segment.p_offset(LittleEndian), segment.p_filesz(LittleEndian));
+    fn contents(&self, segment: &F::ProgramHeader, part: &'static str) -> Result<&'a [u8], BootError> {
+        let (offset, len): (u64, u64) =
+            (segment.p_offset(LittleEndian).into(), segment.p_filesz(LittleEndian).into());
         let end = offset.checked_add(len).ok_or(BootError::Damaged("a segment is beyond any file"))?;
         let truncated = BootError::Truncated { part, needed: end, found: self.bytes.len() as u64 };
         let (Ok(start), Ok(stop)) = (usize::try_from(offset), usize::try_from(end)) else {
@@ -98,21 +128,22 @@ impl<'a> Elf<'a> {
     }
 }
 
-/// Names what is no ELF file for x86-64.
-fn identify(bytes: &[u8]) -> Result<(), BootError> {
+/// Names what is no ELF file of the format.
+fn identify<F: Format>(bytes: &[u8]) -> Result<(), BootError> {
     if bytes.is_empty() {
         return Err(BootError::NotAKernel("an empty file"));
     }
     if !bytes.starts_with(b"\x7fELF") {
-        if bytes.get(0x202..0x206) == Some(b"HdrS") {
-            return Err(BootError::NotUnpacked);
-        }
         return Err(BootError::NotAKernel("no executable in ELF format"));
     }
     let &[_, _, _, _, class, data, ..] = bytes else {
-        return Err(BootError::Truncated { part: "its ELF header", needed: 64, found: bytes.len() as u64 });
+        return Err(BootError::Truncated {
+            part: "its ELF header",
+            needed: size_of::<F>() as u64,
+            found: bytes.len() as u64,
+        });
     };
-    if class != ELFCLASS64.0 {
+    if class != F::CLASS {
         return Err(BootError::Architecture("a 32-bit processor".into()));
     }
     if data != ELFDATA2LSB.0 {

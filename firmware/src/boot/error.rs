@@ -46,6 +46,9 @@ pub enum BootError {
         "the kernel has no PVH entry (XEN_ELFNOTE_PHYS32_ENTRY): build it with CONFIG_PVH=y, or boot its bzImage with entry = \"bzimage\""
     )]
     NoPvhEntry,
+    /// No Multiboot header that we can satisfy.
+    #[error("the guest is not for Multiboot: {0}; give a 32-bit ELF file with a Multiboot 1 header")]
+    NotMultiboot(&'static str),
     /// An entry in no part that is loaded.
     #[error("the kernel's entry {0:#x} is outside of all that is loaded of it; copy or build it again")]
     Entry(u64),

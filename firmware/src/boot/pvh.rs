@@ -5,7 +5,7 @@ use linux_loader::loader::elf::start_info::{hvm_memmap_table_entry, hvm_modlist_
 use vm_memory::ByteValued;
 
 use super::assemble::assemble;
-use super::elf::Elf;
+use super::elf::{Elf, Elf64};
 use super::entry::protected_mode;
 use super::{Boot, BootError, Payload, command_line, initrd};
 use crate::blob::Blob;
@@ -26,7 +26,10 @@ const NOTE_ENTRY: u32 = 18;
 /// # Errors
 /// If the file is not such a kernel, or not all of it fits into RAM.
 pub fn pvh<'a>(tables: &'a Tables, payload: &Payload<'a>) -> Result<Boot<'a>, BootError> {
-    let elf = Elf::parse(payload.kernel)?;
+    if payload.kernel.get(0x202..0x206) == Some(b"HdrS") {
+        return Err(BootError::NotUnpacked);
+    }
+    let elf = Elf::<Elf64>::parse(payload.kernel)?;
     let note = elf.note(NOTE_OWNER, NOTE_ENTRY)?.ok_or(BootError::NoPvhEntry)?;
     let room = tables.map.kernel_room();
     let kernel = elf.blobs(&room)?;

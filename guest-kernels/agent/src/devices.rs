@@ -58,7 +58,8 @@ mod tests {
 
     #[test]
     fn every_disk_of_a_request_is_waited_for() {
-        let scratch = |device: &str| Bulk::Scratch { device: device.into(), offset: 0, len: 512, crc32: None };
+        let scratch =
+            |device: &str| Bulk::Scratch { device: device.into(), offset: 0, len: 512, crc32: None };
         let preload = Ask::Preload {
             kernel: scratch("/dev/vdb"),
             initrd: scratch("/dev/vdc"),
