@@ -11,6 +11,7 @@ pub mod boot;
 pub mod config;
 pub mod layout;
 pub mod memory_map;
+pub mod mtrr;
 pub mod registers;
 pub mod reset;
 
@@ -27,5 +28,6 @@ pub use blob::Blob;
 pub use boot::Boot;
 pub use config::{Config, ConfigError};
 pub use memory_map::MemoryMap;
+pub use mtrr::Mtrrs;
 pub use registers::Registers;
 pub use tables::{Tables, tables};

@@ -103,8 +103,8 @@ pub mod gpr {
     pub const RSI: usize = 6;
 }
 
-/// What is loaded into a processor before its first instruction. Model-specific registers other than EFER, and the floating-point
-/// unit, are as [`crate::reset`] has them.
+/// What is loaded into a processor before its first instruction. Model-specific registers other than EFER and those of
+/// [`crate::mtrr`], and the floating-point unit, are as after power-on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Registers {
     /// RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8 to R15.

@@ -4,31 +4,8 @@ use crate::registers::{
     CR0_CD, CR0_ET, CR0_NW, DescriptorTable, RFLAGS_FIXED, Registers, Segment, access, gpr,
 };
 
-/// x87 control word after power-on (SDM 3A table 9-1). INIT leaves the unit alone.
-pub const FPU_CONTROL: u16 = 0x0040;
-/// x87 tag word after power-on: every register holds a zero.
-pub const FPU_TAG: u16 = 0x5555;
-/// MXCSR after power-on: all exceptions masked.
-pub const MXCSR: u32 = 0x1f80;
-/// XCR0 after power-on and INIT: x87 only.
-pub const XCR0: u64 = 1;
-/// IA32_PAT after power-on: WB, WT, UC-, UC, twice (SDM 3A 11.12.4).
-pub const PAT: u64 = 0x0007_0406_0007_0406;
-/// IA32_MISC_ENABLE after power-on: fast strings.
-pub const MISC_ENABLE: u64 = 1;
-/// IA32_MTRR_DEF_TYPE as firmware leaves it: MTRRs and fixed ranges enabled, write-back by default. Without this, Linux complains
-/// that all of memory is uncached.
-pub const MTRR_DEF_TYPE: u64 = 0xc06;
-
-/// How a processor waits after it lost its state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Start {
-    /// It runs: the boot processor, with the registers of [`crate::Boot::registers`] or of [`wake`].
-    Runs(Registers),
-    /// It waits for a start-up IPI: every other processor, after power-on, INIT and wake alike. The registers are those of
-    /// [`power_on`].
-    WaitsForStartUp(Registers),
-}
+/// IA32_MTRR_DEF_TYPE as [`crate::mtrr`] has it.
+pub const MTRR_DEF_TYPE: u64 = crate::mtrr::DEFAULT_TYPE;
 
 /// A processor after power-on or RESET, before its first instruction at 0xFFFFFFF0 (SDM 3A table 9-1).
 ///
