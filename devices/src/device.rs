@@ -32,7 +32,8 @@ pub trait Device {
         None
     }
 
-    /// Does what time brought, up to now. May be called at any time, and is after a jump of world time.
+    /// Does what time brought if the deadline has passed, else nothing: a call too many changes nothing. The board calls it after a
+    /// jump of world time as well.
     fn tick(&mut self, _cx: &mut Context) {}
 
     /// Goes to the state it has after a reset, and drives its interrupt lines accordingly.

@@ -1,0 +1,27 @@
+//! Pieces of ACPI descriptions that several devices use.
+
+use acpi_tables::{Aml, AmlSink, aml};
+
+/// An ISA interrupt: edge-triggered, active high, not shared (ACPI 6.4.2.1, the form without flags).
+pub(crate) struct IsaInterrupts(pub(crate) u16);
+
+impl Aml for IsaInterrupts {
+    fn to_aml_bytes(&self, sink: &mut dyn AmlSink) {
+        sink.byte(0x22);
+        sink.word(self.0);
+    }
+}
+
+/// Ports at a fixed place.
+pub(crate) fn ports(first: u16, count: u8) -> aml::IO {
+    aml::IO::new(first, first, 1, count)
+}
+
+/// A device of the ISA bus in the system bus's scope.
+pub(crate) fn isa_device(name: &str, hid: &str, uid: u8, resources: &[&dyn Aml], sink: &mut dyn AmlSink) {
+    let hid = aml::Name::new("_HID".into(), &aml::EISAName::new(hid));
+    let uid = aml::Name::new("_UID".into(), &uid);
+    let resources = aml::Name::new("_CRS".into(), &aml::ResourceTemplate::new(resources.to_vec()));
+    let device = aml::Device::new(name.into(), vec![&hid, &uid, &resources]);
+    aml::Scope::new("\\_SB_".into(), vec![&device]).to_aml_bytes(sink);
+}
