@@ -9,16 +9,23 @@ use super::{BaseError, Latency, Media, SECTOR};
 use crate::{Context, Event, VirtualTime};
 
 /// What does not change while the machine exists.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskConfig {
     /// Names the disk in events.
     pub id: u8,
-    /// Serial number as the guest reads it: ASCII, of which a front end shows the first 20 characters.
-    pub serial: String,
+    /// Serial number as the guest reads it: ASCII, of which a front end shows the first 20 characters. None: made of the id.
+    pub serial: Option<String>,
     /// Refuses to be changed.
     pub read_only: bool,
     /// How long it takes.
     pub latency: Latency,
+}
+
+impl DiskConfig {
+    /// Serial number.
+    pub fn serial(&self) -> String {
+        self.serial.clone().unwrap_or_else(|| format!("KJVM-{:03}", self.id))
+    }
 }
 
 /// Some sectors in a row.

@@ -4,15 +4,13 @@ use super::super::harness::Machine;
 use super::super::virtio::{VirtioBlk, VirtioBlkConfig};
 use super::super::{ECAM_BYTES, slot_memory};
 use super::*;
-use crate::disk::{DiskConfig, Latency, Media};
+use crate::disk::{DiskConfig, Media};
 
 const DATA: u64 = CONFIG_DATA as u64;
 const ADDRESS: u64 = CONFIG_ADDRESS as u64;
 
 fn disk(id: u8) -> Disk {
-    let config =
-        DiskConfig { id, serial: format!("disk{id}"), read_only: false, latency: Latency::default() };
-    Disk::new(config, Media::blank(1 << 20).unwrap())
+    Disk::new(DiskConfig { id, ..DiskConfig::default() }, Media::blank(1 << 20).unwrap())
 }
 
 fn bus() -> Bus {

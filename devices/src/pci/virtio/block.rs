@@ -228,7 +228,7 @@ impl VirtioBlk {
     }
 
     fn serial_number(&self) -> Vec<u8> {
-        let mut serial = self.disk.config().serial.as_bytes().to_vec();
+        let mut serial = self.disk.config().serial().into_bytes();
         serial.resize(ID_BYTES, 0);
         serial
     }

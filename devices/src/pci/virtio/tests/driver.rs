@@ -54,7 +54,7 @@ impl Driver {
     pub(super) fn new(media: Media, read_only: bool) -> Self {
         let config = DiskConfig {
             id: DISK,
-            serial: "kjvm-0123456789-abcdefgh".into(),
+            serial: Some("kjvm-0123456789-abcdefgh".into()),
             read_only,
             latency: Latency::default(),
         };
