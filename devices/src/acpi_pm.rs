@@ -2,7 +2,6 @@
 //!
 //! The machine is always in ACPI mode: there is no SMI command port, and SCI_EN reads 1.
 
-mod description;
 #[cfg(test)]
 mod tests;
 

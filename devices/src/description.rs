@@ -17,11 +17,10 @@ pub(crate) fn ports(first: u16, count: u8) -> aml::IO {
     aml::IO::new(first, first, 1, count)
 }
 
-/// A device of the ISA bus in the system bus's scope.
+/// A device of the ISA bus, in whatever scope it is put.
 pub(crate) fn isa_device(name: &str, hid: &str, uid: u8, resources: &[&dyn Aml], sink: &mut dyn AmlSink) {
     let hid = aml::Name::new("_HID".into(), &aml::EISAName::new(hid));
     let uid = aml::Name::new("_UID".into(), &uid);
     let resources = aml::Name::new("_CRS".into(), &aml::ResourceTemplate::new(resources.to_vec()));
-    let device = aml::Device::new(name.into(), vec![&hid, &uid, &resources]);
-    aml::Scope::new("\\_SB_".into(), vec![&device]).to_aml_bytes(sink);
+    aml::Device::new(name.into(), vec![&hid, &uid, &resources]).to_aml_bytes(sink);
 }

@@ -55,6 +55,15 @@ impl PicPair {
         self.cascade();
     }
 
+    /// Whether software keeps an interrupt from passing, 0 to 15; the others never pass.
+    pub fn is_masked(&self, interrupt: u8) -> bool {
+        match interrupt {
+            0..8 => self.first.is_masked(interrupt),
+            8..16 => self.second.is_masked(interrupt - 8) || self.first.is_masked(CASCADE),
+            _ => true,
+        }
+    }
+
     /// Whether the output to the processor is active.
     pub fn output(&self) -> bool {
         self.first.request().is_some()

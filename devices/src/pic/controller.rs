@@ -83,6 +83,10 @@ impl Controller {
         self.active
     }
 
+    pub(super) fn is_masked(&self, input: u8) -> bool {
+        self.masked & 1 << input != 0
+    }
+
     pub(super) fn level_triggered(&self) -> u8 {
         self.level_triggered
     }
