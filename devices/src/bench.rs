@@ -21,23 +21,32 @@ pub(crate) struct Bench {
 
 /// Events in the order they came.
 #[derive(Default)]
-pub(crate) struct Events(pub(crate) Vec<Event>);
+pub(crate) struct Events {
+    pub(crate) seen: Vec<Event>,
+    /// The one that stops the machine.
+    pub(crate) stop_at: Option<Event>,
+}
 
 impl Observer for Events {
     fn event(&mut self, _: VirtualTime, event: Event) -> bool {
-        self.0.push(event);
-        false
+        self.seen.push(event);
+        self.stop_at == Some(event)
     }
 }
 
 impl Bench {
     /// A bench with one page of memory at run time 0, which is 2026-01-02 03:04:05 UTC.
-    #[allow(clippy::unwrap_used, reason = "a page can be had")]
     pub(crate) fn new() -> Self {
+        Self::with_memory(4096)
+    }
+
+    /// The same with more memory, in bytes.
+    #[allow(clippy::unwrap_used, reason = "a test asks for little")]
+    pub(crate) fn with_memory(bytes: u64) -> Self {
         Self {
             now: VirtualTime(0),
             epoch: 1_767_323_045_000_000_000,
-            ram: GuestRam::new(4096).unwrap(),
+            ram: GuestRam::new(bytes).unwrap(),
             lines: Lines::default(),
             messages: Vec::new(),
             power: None,

@@ -45,7 +45,7 @@ mod tests {
         let mut bench = Bench::new();
         assert_eq!(bench.inb(&mut DebugPort, LOG), 0xE9);
         bench.outb(&mut DebugPort, LOG, b'k');
-        assert_eq!(bench.events.0, [Event::Debug { byte: b'k' }]);
+        assert_eq!(bench.events.seen, [Event::Debug { byte: b'k' }]);
         assert_eq!(bench.power, None);
     }
 
@@ -54,6 +54,6 @@ mod tests {
         let mut bench = Bench::new();
         bench.outb(&mut DebugPort, EXIT, 0x31);
         assert_eq!(bench.power, Some(PowerRequest::DebugExit { status: 0x31 }));
-        assert_eq!(bench.events.0, []);
+        assert_eq!(bench.events.seen, []);
     }
 }

@@ -5,8 +5,6 @@
 mod bus;
 mod config_space;
 mod function;
-#[cfg(test)]
-mod harness;
 mod host_bridge;
 mod msix;
 pub mod virtio;

@@ -90,7 +90,7 @@ fn a_sleep_is_asked_for_with_the_second_write() {
     assert_eq!(bench.power, None);
     outw(&mut bench, &mut pm, 0x604, 0x2401);
     assert_eq!(bench.power, Some(PowerRequest::Sleep { slp_typ: 1 }));
-    assert_eq!(bench.events.0, [Event::SleepRegister { slp_typ: 1 }]);
+    assert_eq!(bench.events.seen, [Event::SleepRegister { slp_typ: 1 }]);
     assert_eq!(inw(&mut bench, &mut pm, 0x604), 0x0401, "SLP_EN reads 0");
 }
 
@@ -103,7 +103,7 @@ fn a_state_that_is_not_there_is_not_entered() {
         let there = matches!(slp_typ, 0 | 2);
         assert_eq!(bench.power, there.then_some(PowerRequest::Sleep { slp_typ }));
     }
-    assert_eq!(bench.events.0.len(), 8, "every try is an event");
+    assert_eq!(bench.events.seen.len(), 8, "every try is an event");
 }
 
 #[test]

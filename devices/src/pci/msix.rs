@@ -141,9 +141,9 @@ fn send(message: Message, cx: &mut Context<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::harness::Machine;
     use super::super::{Bar, BarWidth, Identity};
     use super::*;
+    use crate::bench::Bench;
 
     fn function(vectors: u16) -> (ConfigSpace, Msix) {
         let identity = Identity {
@@ -174,46 +174,43 @@ mod tests {
     #[test]
     fn a_masked_vector_waits_and_shows_it() {
         let (mut space, mut msix) = function(40);
-        let mut machine = Machine::new();
-        machine.with(|cx| {
-            msix.signal(38, &space, cx);
-            space.write(0x42, 2, 0x8000);
-            program(&mut msix, &space, 38, 1, cx);
-            msix.signal(38, &space, cx);
-            msix.signal(38, &space, cx);
-            msix.signal(40, &space, cx);
-        });
+        let mut bench = Bench::with_memory(1 << 16);
+        let cx = &mut bench.cx();
+        msix.signal(38, &space, cx);
+        space.write(0x42, 2, 0x8000);
+        program(&mut msix, &space, 38, 1, cx);
+        msix.signal(38, &space, cx);
+        msix.signal(38, &space, cx);
+        msix.signal(40, &space, cx);
         assert_eq!(msix.read(PENDING_OFFSET, 8), 1 << 38);
-        assert_eq!(machine.take_messages(), []);
+        assert_eq!(std::mem::take(&mut bench.messages), []);
         // The function's mask on, the vector's off: still waits. Bus mastering off: the same.
-        machine.with(|cx| {
-            space.write(0x42, 2, 0xc000);
-            program(&mut msix, &space, 38, 0, cx);
-            space.write(4, 1, 2);
-            space.write(0x42, 2, 0x8000);
-            msix.deliver(&space, cx);
-        });
-        assert_eq!(machine.take_messages(), []);
+        let cx = &mut bench.cx();
+        space.write(0x42, 2, 0xc000);
+        program(&mut msix, &space, 38, 0, cx);
+        space.write(4, 1, 2);
+        space.write(0x42, 2, 0x8000);
+        msix.deliver(&space, cx);
+        assert_eq!(std::mem::take(&mut bench.messages), []);
         space.write(4, 1, 6);
-        machine.with(|cx| msix.deliver(&space, cx));
-        assert_eq!(machine.take_messages(), [MESSAGE]);
+        msix.deliver(&space, &mut bench.cx());
+        assert_eq!(std::mem::take(&mut bench.messages), [MESSAGE]);
         assert_eq!(msix.read(PENDING_OFFSET, 8), 0);
-        machine.with(|cx| msix.signal(38, &space, cx));
-        assert_eq!(machine.take_messages(), [MESSAGE]);
+        msix.signal(38, &space, &mut bench.cx());
+        assert_eq!(std::mem::take(&mut bench.messages), [MESSAGE]);
     }
 
     #[test]
     fn the_table_reads_as_written() {
         let (space, mut msix) = function(2);
-        let mut machine = Machine::new();
-        machine.with(|cx| {
-            msix.write(16, 8, 0x1234_5678_fee0_0003, &space, cx);
-            msix.write(24, 8, 0x0000_0001_0000_0077, &space, cx);
-            // Unaligned, too short, beyond the last vector.
-            msix.write(17, 4, u64::MAX, &space, cx);
-            msix.write(16, 1, u64::MAX, &space, cx);
-            msix.write(32, 4, u64::MAX, &space, cx);
-        });
+        let mut bench = Bench::with_memory(1 << 16);
+        let cx = &mut bench.cx();
+        msix.write(16, 8, 0x1234_5678_fee0_0003, &space, cx);
+        msix.write(24, 8, 0x0000_0001_0000_0077, &space, cx);
+        // Unaligned, too short, beyond the last vector.
+        msix.write(17, 4, u64::MAX, &space, cx);
+        msix.write(16, 1, u64::MAX, &space, cx);
+        msix.write(32, 4, u64::MAX, &space, cx);
         assert_eq!(msix.read(16, 8), 0x1234_5678_fee0_0000);
         assert_eq!(msix.read(24, 8), 0x0000_0001_0000_0077);
         assert_eq!(msix.read(32, 8), 0);
@@ -222,17 +219,16 @@ mod tests {
     #[test]
     fn a_message_outside_the_interrupt_range_is_a_write_to_memory() {
         let (mut space, mut msix) = function(1);
-        let mut machine = Machine::new();
+        let mut bench = Bench::with_memory(1 << 16);
         space.write(0x42, 2, 0x8000);
-        machine.with(|cx| {
-            msix.write(0, 8, 0x5000, &space, cx);
-            msix.write(8, 8, 0x1234_5678, &space, cx);
-            msix.signal(0, &space, cx);
-            msix.write(0, 8, 0xffff_ffff_ffff_fff0, &space, cx);
-            msix.signal(0, &space, cx);
-        });
+        let cx = &mut bench.cx();
+        msix.write(0, 8, 0x5000, &space, cx);
+        msix.write(8, 8, 0x1234_5678, &space, cx);
+        msix.signal(0, &space, cx);
+        msix.write(0, 8, 0xffff_ffff_ffff_fff0, &space, cx);
+        msix.signal(0, &space, cx);
         let mut memory = [0; 4];
-        machine.ram.read(0x5000, &mut memory).unwrap();
-        assert_eq!((memory, machine.take_messages()), (0x1234_5678u32.to_le_bytes(), vec![]));
+        bench.ram.read(0x5000, &mut memory).unwrap();
+        assert_eq!((memory, std::mem::take(&mut bench.messages)), (0x1234_5678u32.to_le_bytes(), vec![]));
     }
 }

@@ -14,7 +14,7 @@ fn sent(bench: &Bench) -> Vec<u8> {
         Event::Serial { port: 0, byte } => Some(*byte),
         _ => None,
     };
-    bench.events.0.iter().filter_map(byte).collect()
+    bench.events.seen.iter().filter_map(byte).collect()
 }
 
 /// What Linux does to find out what it has (8250 autoconfig): a 16550A with its FIFO on.
@@ -167,7 +167,7 @@ fn loopback_reaches_the_receiver_and_nobody_else() {
     uart.receive(bench.now, b"z", &mut bench.cx());
     assert_eq!(bench.inb(&mut uart, PORT), 0xAE);
     assert_eq!(bench.inb(&mut uart, PORT + 5) & 1, 0);
-    assert_eq!(bench.events.0, []);
+    assert_eq!(bench.events.seen, []);
     bench.outb(&mut uart, PORT, 1);
     bench.outb(&mut uart, PORT, 2);
     assert_eq!(bench.inb(&mut uart, PORT + 5), 0x63, "overrun, said once");

@@ -1,9 +1,9 @@
 use proptest::prelude::*;
 
-use super::super::harness::Machine;
 use super::super::virtio::{VirtioBlk, VirtioBlkConfig};
 use super::super::{ECAM_BYTES, slot_memory};
 use super::*;
+use crate::bench::Bench;
 use crate::disk::{DiskConfig, Media};
 
 const DATA: u64 = CONFIG_DATA as u64;
@@ -22,6 +22,14 @@ fn bus() -> Bus {
     bus
 }
 
+fn read(bench: &mut Bench, bus: &mut Bus, address: u64, size: u8) -> u64 {
+    bus.read(address, size, &mut bench.cx())
+}
+
+fn write(bench: &mut Bench, bus: &mut Bus, address: u64, size: u8, value: u64) {
+    bus.write(address, size, value, &mut bench.cx());
+}
+
 fn latch(slot: u32, offset: u32) -> u64 {
     u64::from(ENABLE | slot << 11 | offset)
 }
@@ -37,13 +45,13 @@ fn slots_are_taken_once() {
 
 #[test]
 fn a_scan_by_ports_finds_what_is_there() {
-    let (mut machine, mut bus) = (Machine::new(), bus());
+    let (mut bench, mut bus) = (Bench::new(), bus());
     let mut found = Vec::new();
     for slot in 0..32 {
-        machine.write(&mut bus, ADDRESS, 4, latch(slot, 0));
-        let identity = machine.read(&mut bus, DATA, 4);
-        machine.write(&mut bus, ADDRESS, 4, latch(slot, 0x0c));
-        let header = machine.read(&mut bus, DATA + 2, 1);
+        write(&mut bench, &mut bus, ADDRESS, 4, latch(slot, 0));
+        let identity = read(&mut bench, &mut bus, DATA, 4);
+        write(&mut bench, &mut bus, ADDRESS, 4, latch(slot, 0x0c));
+        let header = read(&mut bench, &mut bus, DATA + 2, 1);
         if identity != 0xffff_ffff {
             found.push(format!(
                 "{slot:02}: {:04x}:{:04x} header {header}",
@@ -63,63 +71,63 @@ fn a_scan_by_ports_finds_what_is_there() {
 
 #[test]
 fn only_a_doubleword_with_the_enable_bit_addresses_a_function() {
-    let (mut machine, mut bus) = (Machine::new(), bus());
-    machine.write(&mut bus, ADDRESS, 4, 0xffff_ffff);
-    assert_eq!(machine.read(&mut bus, ADDRESS, 4), 0x80ff_fffc);
-    machine.write(&mut bus, ADDRESS, 4, latch(1, 0));
+    let (mut bench, mut bus) = (Bench::new(), bus());
+    write(&mut bench, &mut bus, ADDRESS, 4, 0xffff_ffff);
+    assert_eq!(read(&mut bench, &mut bus, ADDRESS, 4), 0x80ff_fffc);
+    write(&mut bench, &mut bus, ADDRESS, 4, latch(1, 0));
     for size in [1, 2] {
-        machine.write(&mut bus, ADDRESS, size, 0);
+        write(&mut bench, &mut bus, ADDRESS, size, 0);
     }
-    machine.write(&mut bus, ADDRESS + 2, 2, 0);
-    assert_eq!(machine.read(&mut bus, ADDRESS, 4), latch(1, 0));
-    assert_eq!(machine.read(&mut bus, ADDRESS, 2), 0xffff);
-    assert_eq!(machine.read(&mut bus, DATA, 4), 0x1042_1af4);
-    assert_eq!(machine.read(&mut bus, DATA + 2, 2), 0x1042);
-    assert_eq!(machine.read(&mut bus, DATA + 3, 1), 0x10);
+    write(&mut bench, &mut bus, ADDRESS + 2, 2, 0);
+    assert_eq!(read(&mut bench, &mut bus, ADDRESS, 4), latch(1, 0));
+    assert_eq!(read(&mut bench, &mut bus, ADDRESS, 2), 0xffff);
+    assert_eq!(read(&mut bench, &mut bus, DATA, 4), 0x1042_1af4);
+    assert_eq!(read(&mut bench, &mut bus, DATA + 2, 2), 0x1042);
+    assert_eq!(read(&mut bench, &mut bus, DATA + 3, 1), 0x10);
     // Past the end of the data ports is somebody else's.
-    assert_eq!(machine.read(&mut bus, DATA + 2, 4), 0xffff_1042);
+    assert_eq!(read(&mut bench, &mut bus, DATA + 2, 4), 0xffff_1042);
     for elsewhere in [latch(1, 0) & !u64::from(ENABLE), latch(1, 0) | 1 << 16, latch(1, 0) | 1 << 8] {
-        machine.write(&mut bus, ADDRESS, 4, elsewhere);
-        assert_eq!(machine.read(&mut bus, DATA, 4), 0xffff_ffff);
+        write(&mut bench, &mut bus, ADDRESS, 4, elsewhere);
+        assert_eq!(read(&mut bench, &mut bus, DATA, 4), 0xffff_ffff);
     }
 }
 
 #[test]
 fn memory_and_ports_lead_to_the_same_registers() {
-    let (mut machine, mut bus) = (Machine::new(), bus());
+    let (mut bench, mut bus) = (Bench::new(), bus());
     let function = ECAM + (9 << 15);
-    machine.write(&mut bus, function + 0x3c, 1, 0x5a);
-    machine.write(&mut bus, ADDRESS, 4, latch(9, 0x3c));
-    assert_eq!(machine.read(&mut bus, DATA, 4), 0x015a);
-    assert_eq!(machine.read(&mut bus, function + 0x100, 4), 0xffff_ffff);
-    assert_eq!(machine.read(&mut bus, function + 0x1000, 4), 0xffff_ffff);
-    assert_eq!(machine.read(&mut bus, function + 0xfff, 2), 0xffff);
-    assert_eq!(machine.read(&mut bus, ECAM + ECAM_BYTES, 4), 0xffff_ffff);
+    write(&mut bench, &mut bus, function + 0x3c, 1, 0x5a);
+    write(&mut bench, &mut bus, ADDRESS, 4, latch(9, 0x3c));
+    assert_eq!(read(&mut bench, &mut bus, DATA, 4), 0x015a);
+    assert_eq!(read(&mut bench, &mut bus, function + 0x100, 4), 0xffff_ffff);
+    assert_eq!(read(&mut bench, &mut bus, function + 0x1000, 4), 0xffff_ffff);
+    assert_eq!(read(&mut bench, &mut bus, function + 0xfff, 2), 0xffff);
+    assert_eq!(read(&mut bench, &mut bus, ECAM + ECAM_BYTES, 4), 0xffff_ffff);
 }
 
 #[test]
 fn a_bar_decodes_inside_the_window_only() {
-    let (mut machine, mut bus) = (Machine::new(), bus());
-    let queues = |machine: &mut Machine, bus: &mut Bus, at: u64| machine.read(bus, at + 0x12, 2);
-    assert_eq!(queues(&mut machine, &mut bus, slot_memory(9)), 1);
+    let (mut bench, mut bus) = (Bench::new(), bus());
+    let queues = |bench: &mut Bench, bus: &mut Bus, at: u64| read(bench, bus, at + 0x12, 2);
+    assert_eq!(queues(&mut bench, &mut bus, slot_memory(9)), 1);
     let register = ECAM + (9 << 15) + 0x10;
-    machine.write(&mut bus, register, 4, 0xd000_0000);
-    assert_eq!(queues(&mut machine, &mut bus, 0xd000_0000), 1);
-    assert_eq!(queues(&mut machine, &mut bus, slot_memory(9)), 0xffff);
-    machine.write(&mut bus, register, 4, 0x0010_0000);
-    assert_eq!(queues(&mut machine, &mut bus, 0x0010_0000), 0xffff);
+    write(&mut bench, &mut bus, register, 4, 0xd000_0000);
+    assert_eq!(queues(&mut bench, &mut bus, 0xd000_0000), 1);
+    assert_eq!(queues(&mut bench, &mut bus, slot_memory(9)), 0xffff);
+    write(&mut bench, &mut bus, register, 4, 0x0010_0000);
+    assert_eq!(queues(&mut bench, &mut bus, 0x0010_0000), 0xffff);
     // The end of a BAR.
-    assert_eq!(machine.read(&mut bus, slot_memory(1) + 0x4ffe, 4), 0xffff_ffff);
+    assert_eq!(read(&mut bench, &mut bus, slot_memory(1) + 0x4ffe, 4), 0xffff_ffff);
 }
 
 #[test]
 fn a_reset_puts_addresses_back_and_keeps_disks() {
-    let (mut machine, mut bus) = (Machine::new(), bus());
+    let (mut bench, mut bus) = (Bench::new(), bus());
     let fresh = bus.clone();
     bus.function_mut(9).and_then(Function::disk_mut).unwrap().media_mut().write(0, &[1]).unwrap();
-    machine.write(&mut bus, ECAM + (9 << 15) + 0x10, 4, 0xd000_0000);
-    machine.write(&mut bus, ADDRESS, 4, latch(9, 0));
-    machine.with(|cx| bus.reset(Reset::Line, cx));
+    write(&mut bench, &mut bus, ECAM + (9 << 15) + 0x10, 4, 0xd000_0000);
+    write(&mut bench, &mut bus, ADDRESS, 4, latch(9, 0));
+    bus.reset(Reset::Line, &mut bench.cx());
     assert_ne!(bus, fresh);
     bus.function_mut(9).and_then(Function::disk_mut).unwrap().media_mut().zero(0, 4096).unwrap();
     assert_eq!(bus, fresh);
@@ -134,7 +142,7 @@ proptest! {
             0..300,
         ),
     ) {
-        let (mut machine, mut bus) = (Machine::new(), bus());
+        let (mut bench, mut bus) = (Bench::new(), bus());
         for (space, at, size, value) in accesses {
             let at = u64::from(at);
             let address = match space {
@@ -144,13 +152,13 @@ proptest! {
                 _ => slot_memory(9) + at % 0x60,
             };
             match value {
-                Some(value) => machine.write(&mut bus, address, size, value),
+                Some(value) => write(&mut bench, &mut bus, address, size, value),
                 None => {
-                    let value = machine.read(&mut bus, address, size);
+                    let value = read(&mut bench, &mut bus, address, size);
                     prop_assert!(size == 8 || value < 1 << (8 * size));
                 }
             }
-            machine.step(&mut bus);
+            bench.pass(&mut bus, 10_000);
         }
         let text = serde_json::to_string(&bus).unwrap();
         prop_assert!(serde_json::from_str::<Bus>(&text).unwrap() == bus);

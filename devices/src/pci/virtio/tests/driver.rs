@@ -1,10 +1,10 @@
 //! The driver.
 
+use crate::bench::Bench;
 use crate::disk::{Disk, DiskConfig, Latency, Media};
-use crate::pci::harness::Machine;
 use crate::pci::virtio::{VirtioBlk, VirtioBlkConfig};
 use crate::pci::{Bus, ECAM, Function};
-use crate::{Event, Message};
+use crate::{Device, Event};
 
 pub(super) const SLOT: u8 = 3;
 pub(super) const DISK: u8 = 7;
@@ -29,7 +29,7 @@ pub(super) const DISCARD: u32 = 11;
 pub(super) const WRITE_ZEROES: u32 = 13;
 
 pub(super) struct Driver {
-    pub machine: Machine,
+    pub bench: Bench,
     pub bus: Bus,
     /// BAR offsets of common, notify, isr and device structures, by capability type.
     structures: [u64; 5],
@@ -62,7 +62,7 @@ impl Driver {
         let mut bus = Bus::new();
         bus.insert(SLOT, Function::VirtioBlk(front_end)).unwrap();
         let mut driver = Self {
-            machine: Machine::new(),
+            bench: Bench::with_memory(4 << 20),
             bus,
             structures: [0; 5],
             multiplier: 0,
@@ -91,11 +91,11 @@ impl Driver {
     }
 
     pub(super) fn config_read(&mut self, offset: u64, size: u8) -> u64 {
-        self.machine.read(&mut self.bus, ECAM + (u64::from(SLOT) << 15) + offset, size)
+        self.bus.read(ECAM + (u64::from(SLOT) << 15) + offset, size, &mut self.bench.cx())
     }
 
     pub(super) fn config_write(&mut self, offset: u64, size: u8, value: u64) {
-        self.machine.write(&mut self.bus, ECAM + (u64::from(SLOT) << 15) + offset, size, value);
+        self.bus.write(ECAM + (u64::from(SLOT) << 15) + offset, size, value, &mut self.bench.cx());
     }
 
     /// Offsets of the capabilities with this identifier.
@@ -126,7 +126,7 @@ impl Driver {
     }
 
     pub(super) fn common_read(&mut self, offset: u64, size: u8) -> u64 {
-        let value = self.machine.read(&mut self.bus, self.structures[1] + offset, size);
+        let value = self.bus.read(self.structures[1] + offset, size, &mut self.bench.cx());
         if let Some(trace) = &mut self.trace {
             trace.push(format!("read  {offset:02x}.{size} = {value:x}"));
         }
@@ -137,19 +137,19 @@ impl Driver {
         if let Some(trace) = &mut self.trace {
             trace.push(format!("write {offset:02x}.{size} = {value:x}"));
         }
-        self.machine.write(&mut self.bus, self.structures[1] + offset, size, value);
+        self.bus.write(self.structures[1] + offset, size, value, &mut self.bench.cx());
     }
 
     pub(super) fn isr(&mut self) -> u64 {
-        self.machine.read(&mut self.bus, self.structures[3], 1)
+        self.bus.read(self.structures[3], 1, &mut self.bench.cx())
     }
 
     pub(super) fn device_read(&mut self, offset: u64, size: u8) -> u64 {
-        self.machine.read(&mut self.bus, self.structures[4] + offset, size)
+        self.bus.read(self.structures[4] + offset, size, &mut self.bench.cx())
     }
 
     pub(super) fn device_write(&mut self, offset: u64, size: u8, value: u64) {
-        self.machine.write(&mut self.bus, self.structures[4] + offset, size, value);
+        self.bus.write(self.structures[4] + offset, size, value, &mut self.bench.cx());
     }
 
     pub(super) fn status(&mut self) -> u64 {
@@ -162,7 +162,7 @@ impl Driver {
         for vector in 0..3 {
             let entry = bar + 16 * vector;
             for (offset, value) in [(0, 0xfee0_0000), (4, 0), (8, 0x40 + vector), (12, 0)] {
-                self.machine.write(&mut self.bus, entry + offset, 4, value);
+                self.bus.write(entry + offset, 4, value, &mut self.bench.cx());
             }
         }
         self.config_write(capability + 2, 2, 0x8000);
@@ -193,12 +193,12 @@ impl Driver {
     }
 
     pub(super) fn put(&self, address: u64, bytes: &[u8]) {
-        self.machine.ram.write(address, bytes).unwrap();
+        self.bench.ram.write(address, bytes).unwrap();
     }
 
     pub(super) fn get<const N: usize>(&self, address: u64) -> [u8; N] {
         let mut bytes = [0; N];
-        self.machine.ram.read(address, &mut bytes).unwrap();
+        self.bench.ram.read(address, &mut bytes).unwrap();
         bytes
     }
 
@@ -243,7 +243,7 @@ impl Driver {
 
     pub(super) fn notify(&mut self) {
         let offset = self.common_read(0x1e, 2) * self.multiplier;
-        self.machine.write(&mut self.bus, self.structures[2] + offset, 2, 0);
+        self.bus.write(self.structures[2] + offset, 2, 0, &mut self.bench.cx());
     }
 
     /// Sends a request with these data buffers and returns its head.
@@ -283,14 +283,18 @@ impl Driver {
         used
     }
 
+    /// Goes to the next deadline. Whether there was one.
+    pub(super) fn step(&mut self) -> bool {
+        let Some(due) = self.bus.deadline() else { return false };
+        self.bench.now = self.bench.now.max(due);
+        self.bus.tick(&mut self.bench.cx());
+        true
+    }
+
     /// Lets everything finish.
     pub(super) fn finish(&mut self) {
-        for _ in 0..10_000 {
-            if !self.machine.step(&mut self.bus) {
-                return;
-            }
-        }
-        panic!("the device never comes to rest");
+        let steps = (0..10_000).take_while(|_| self.step()).count();
+        assert!(steps < 10_000, "the device never comes to rest");
     }
 
     /// A whole request: its status, and what the used ring says.
@@ -305,13 +309,12 @@ impl Driver {
     }
 
     pub(super) fn events(&mut self) -> Vec<Event> {
-        std::mem::take(&mut self.machine.events.seen)
+        std::mem::take(&mut self.bench.events.seen)
     }
 
     /// Data of the messages sent since the last call.
     pub(super) fn messages(&mut self) -> Vec<u32> {
-        let data = |message: Message| message.data;
-        self.machine.take_messages().into_iter().map(data).collect()
+        self.bench.messages.drain(..).map(|message| message.data).collect()
     }
 
     pub(super) fn disk(&self) -> &Disk {

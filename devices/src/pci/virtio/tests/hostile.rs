@@ -181,6 +181,6 @@ proptest! {
         if !broken && !table.iter().any(|descriptor| descriptor.flags & WRITE != 0) {
             prop_assert_eq!(driver.used().len(), heads.len());
         }
-        prop_assert!(!driver.machine.step(&mut driver.bus));
+        prop_assert!(!driver.step());
     }
 }

@@ -210,14 +210,14 @@ fn inta_is_driven_until_the_status_is_read() {
     driver.common_write(0x14, 1, 0xf);
     let line = crate::pci::slot_interrupt(SLOT);
     assert_eq!(driver.request(IN, 0, &[(DATA, 512, true)]).0, OK);
-    assert!(driver.machine.lines.is_active(line));
+    assert!(driver.bench.lines.is_active(line));
     assert_eq!(driver.config_read(6, 2) & 8, 8);
     driver.config_write(4, 2, 0x406);
-    assert!(!driver.machine.lines.is_active(line));
+    assert!(!driver.bench.lines.is_active(line));
     driver.config_write(4, 2, 0x006);
-    assert!(driver.machine.lines.is_active(line));
+    assert!(driver.bench.lines.is_active(line));
     assert_eq!((driver.isr(), driver.isr()), (1, 0));
-    assert!(!driver.machine.lines.is_active(line));
+    assert!(!driver.bench.lines.is_active(line));
     assert!(driver.messages().is_empty());
 }
 
@@ -251,7 +251,7 @@ fn a_reset_forgets_requests_in_flight_but_not_what_they_wrote() {
 #[test]
 fn nothing_happens_between_an_event_that_stops_and_the_stop() {
     let mut driver = Driver::blank(0);
-    driver.machine.events.stop_at = Some(Event::DiskAccepted { disk: DISK, request: 1 });
+    driver.bench.events.stop_at = Some(Event::DiskAccepted { disk: DISK, request: 1 });
     let heads: Vec<u16> = (0..3).map(|sector| driver.prepare(OUT, sector, &[(DATA, 512, false)])).collect();
     for head in &heads {
         driver.offer(*head);
@@ -259,11 +259,11 @@ fn nothing_happens_between_an_event_that_stops_and_the_stop() {
     driver.notify();
     assert_eq!(driver.disk().counters().writes, 2);
     // The machine goes on: so does the disk.
-    driver.machine.events.stop_at = Some(Event::DiskCompleted { disk: DISK, request: 0 });
-    driver.machine.step(&mut driver.bus);
+    driver.bench.events.stop_at = Some(Event::DiskCompleted { disk: DISK, request: 0 });
+    driver.step();
     assert_eq!(driver.disk().counters().writes, 3);
-    driver.machine.now = driver.machine.now.after(1_000_000);
-    driver.machine.step(&mut driver.bus);
+    driver.bench.now = driver.bench.now.after(1_000_000);
+    driver.step();
     assert_eq!(driver.used(), [(heads[0].into(), 1)]);
     driver.finish();
     assert_eq!(driver.used().len(), 2);
