@@ -216,6 +216,15 @@ impl<'a> Exec<'a> {
         if op.segment.is_flat() { Ok(offset) } else { self.segmented(op, offset, bytes, true) }
     }
 
+    /// Linear address of another offset than that of the memory operand, in its segment and of its address size.
+    ///
+    /// # Errors
+    /// A violation of the segment's limit or type.
+    #[inline(always)]
+    pub fn address_at(&mut self, op: &Op, offset: u64, bytes: u8, write: bool) -> Result<u64, Stop> {
+        if op.segment.is_flat() { Ok(offset) } else { self.segmented(op, offset, bytes, write) }
+    }
+
     fn segmented(&mut self, op: &Op, offset: u64, bytes: u8, write: bool) -> Result<u64, Stop> {
         self.linear(op.segment.segment(), offset & op.segment.address_mask(), u32::from(bytes), write)
     }

@@ -193,6 +193,24 @@ impl LazyFlags {
         self.record(Kind::Result, result, result, result);
     }
 
+    /// CF as given; the others stay.
+    #[inline(always)]
+    pub fn set_carry(&mut self, carry: bool) {
+        self.carry_and_overflow(carry, self.of());
+    }
+
+    /// CF and OF as given; the others stay.
+    #[inline(always)]
+    pub fn carry_and_overflow(&mut self, carry: bool, overflow: bool) {
+        if !matches!(self.kind, Kind::Known | Kind::Result) {
+            let adjust = self.af();
+            self.known.set(RFlags::AF, adjust);
+            self.kind = Kind::Result;
+        }
+        self.known.set(RFlags::CF, carry);
+        self.known.set(RFlags::OF, overflow);
+    }
+
     /// Carry.
     #[inline(always)]
     pub fn cf(&self) -> bool {
@@ -314,6 +332,23 @@ mod tests {
                     flags.sbb(a, b, carry, result);
                     assert_eq!(flags.get(), expected, "{a} - {b} - {carry}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn carry_and_overflow_change_alone() {
+        for (a, b) in [(0x7fu8, 1), (0xff, 1), (0x18, 0xf8), (0, 0)] {
+            for (carry, overflow) in [(false, false), (false, true), (true, false), (true, true)] {
+                let mut flags = LazyFlags::new(0);
+                flags.add(a, b, a.wrapping_add(b));
+                let mut expected = flags.get();
+                expected.set(RFlags::CF, carry);
+                flags.set_carry(carry);
+                assert_eq!(flags.get(), expected, "{a} + {b}");
+                expected.set(RFlags::OF, overflow);
+                flags.carry_and_overflow(carry, overflow);
+                assert_eq!(flags.get(), expected, "{a} + {b}");
             }
         }
     }

@@ -22,6 +22,8 @@ mod ops;
 pub mod registers;
 mod run;
 pub mod state;
+#[cfg(test)]
+mod testing;
 
 pub use block_cache::BlockCache;
 pub use bus::Bus;

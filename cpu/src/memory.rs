@@ -3,10 +3,12 @@
 mod access;
 mod paging;
 mod physical;
+mod runs;
 pub(crate) mod tlb;
 
 pub use access::Value;
 pub use paging::{Access, Translation};
+pub(crate) use runs::Row;
 pub use tlb::Tlb;
 
 /// Bits of an address within its page.

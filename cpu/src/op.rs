@@ -81,8 +81,9 @@ pub struct Op {
 pub struct SegmentUse(u8);
 
 impl SegmentUse {
-    /// The offset is the linear address.
-    pub const FLAT: Self = Self(0x80);
+    const FLAT_BIT: u8 = 0x80;
+    /// The offset in DS is the linear address.
+    pub const FLAT: Self = Self(Self::FLAT_BIT | SegmentName::Ds as u8);
 
     fn new(segment: SegmentName, address_bits: u32) -> Self {
         Self(segment as u8 | ((address_bits / 16) as u8) << 3)
@@ -91,13 +92,12 @@ impl SegmentUse {
     /// Whether the offset is the linear address.
     #[inline(always)]
     pub fn is_flat(self) -> bool {
-        self.0 == 0x80
+        self.0 & Self::FLAT_BIT != 0
     }
 
-    /// The segment register's number. DS if flat.
+    /// The segment register's number. It tells whose fault it is even if the address is flat.
     pub fn segment(self) -> SegmentName {
         match self.0 & 7 {
-            0 if self.is_flat() => SegmentName::Ds,
             0 => SegmentName::Es,
             1 => SegmentName::Cs,
             2 => SegmentName::Ss,
@@ -148,6 +148,12 @@ impl Op {
                     registers += 1;
                 }
                 OpKind::Memory => op.memory(instruction, mode),
+                OpKind::MemorySegSI | OpKind::MemorySegDI => op.string_source(instruction, 16, mode),
+                OpKind::MemorySegESI | OpKind::MemorySegEDI => op.string_source(instruction, 32, mode),
+                OpKind::MemorySegRSI | OpKind::MemorySegRDI => op.string_source(instruction, 64, mode),
+                OpKind::MemoryESDI => op.string_target(16, mode),
+                OpKind::MemoryESEDI => op.string_target(32, mode),
+                OpKind::MemoryESRDI => op.string_target(64, mode),
                 OpKind::NearBranch16 | OpKind::NearBranch32 | OpKind::NearBranch64 => {
                     op.imm = instruction.near_branch_target();
                 }
@@ -169,10 +175,21 @@ impl Op {
                 | OpKind::Immediate32to64 => op.imm = instruction.immediate(operand),
                 // ENTER has a second one.
                 OpKind::Immediate8_2nd => op.extra = u16::from(instruction.immediate8_2nd()),
-                _ => {}
             }
         }
         op
+    }
+
+    fn string_source(&mut self, instruction: &Instruction, address_bits: u32, mode: Mode) {
+        let segment = segment_name(instruction.memory_segment());
+        self.segment = SegmentUse::for_access(segment, address_bits, mode);
+    }
+
+    /// Always in ES. Where there is a source as well, its segment is the one to remember; the address size is that of both.
+    fn string_target(&mut self, address_bits: u32, mode: Mode) {
+        if self.segment.is_flat() {
+            self.segment = SegmentUse::for_access(SegmentName::Es, address_bits, mode);
+        }
     }
 
     fn memory(&mut self, instruction: &Instruction, mode: Mode) {
@@ -208,7 +225,7 @@ impl SegmentUse {
     pub fn for_access(segment: SegmentName, address_bits: u32, mode: Mode) -> Self {
         let plain = !matches!(segment, SegmentName::Fs | SegmentName::Gs);
         if plain && mode.is_64() && address_bits == 64 {
-            Self::FLAT
+            Self(Self::FLAT_BIT | segment as u8)
         } else {
             Self::new(segment, address_bits)
         }

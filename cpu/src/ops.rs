@@ -4,6 +4,23 @@
 //! operand kinds and sizes are type parameters, so that nothing is left to decide when it runs.
 
 mod alu;
+mod bit;
+mod bit_count;
+mod branch;
+mod conditional;
+mod convert;
+mod exchange;
+mod flag;
+mod hint;
+mod mov;
+mod multiply;
+mod shift;
+mod stack;
+mod strings;
+mod unary;
+
+#[cfg(test)]
+mod tests;
 
 use iced_x86::{Code, Instruction, OpKind};
 
@@ -41,6 +58,11 @@ impl Form<'_> {
         operand < self.instruction.op_count() && self.kind(operand) == OpKind::Register
     }
 
+    /// Code of the condition of a conditional instruction, as [`crate::flags::LazyFlags::condition`] takes it.
+    pub fn condition(&self) -> u8 {
+        (self.instruction.condition_code() as u8).wrapping_sub(1)
+    }
+
     /// Bytes of the first operand.
     pub fn bytes(&self) -> usize {
         self.bytes_of(0)
@@ -71,10 +93,51 @@ macro_rules! by_size {
 }
 pub(crate) use by_size;
 
+/// Chooses among handlers that differ in their condition only, and calls for their other type arguments first.
+macro_rules! by_condition {
+    ($code:expr, $handler:ident $(, $argument:ty)*) => {
+        match $code {
+            0 => $handler::<$($argument,)* 0> as $crate::op::Handler,
+            1 => $handler::<$($argument,)* 1> as $crate::op::Handler,
+            2 => $handler::<$($argument,)* 2> as $crate::op::Handler,
+            3 => $handler::<$($argument,)* 3> as $crate::op::Handler,
+            4 => $handler::<$($argument,)* 4> as $crate::op::Handler,
+            5 => $handler::<$($argument,)* 5> as $crate::op::Handler,
+            6 => $handler::<$($argument,)* 6> as $crate::op::Handler,
+            7 => $handler::<$($argument,)* 7> as $crate::op::Handler,
+            8 => $handler::<$($argument,)* 8> as $crate::op::Handler,
+            9 => $handler::<$($argument,)* 9> as $crate::op::Handler,
+            10 => $handler::<$($argument,)* 10> as $crate::op::Handler,
+            11 => $handler::<$($argument,)* 11> as $crate::op::Handler,
+            12 => $handler::<$($argument,)* 12> as $crate::op::Handler,
+            13 => $handler::<$($argument,)* 13> as $crate::op::Handler,
+            14 => $handler::<$($argument,)* 14> as $crate::op::Handler,
+            _ => $handler::<$($argument,)* 15> as $crate::op::Handler,
+        }
+    };
+}
+pub(crate) use by_condition;
+
 type Family = fn(&Form<'_>) -> Option<Lowered>;
 
 /// Asked in this order; the most frequent first.
-const FAMILIES: &[Family] = &[alu::lower];
+const FAMILIES: &[Family] = &[
+    mov::lower,
+    alu::lower,
+    branch::lower,
+    stack::lower,
+    unary::lower,
+    shift::lower,
+    conditional::lower,
+    bit::lower,
+    multiply::lower,
+    exchange::lower,
+    strings::lower,
+    hint::lower,
+    convert::lower,
+    bit_count::lower,
+    flag::lower,
+];
 
 /// The handler for an instruction.
 pub(crate) fn lower(instruction: &Instruction, mode: Mode) -> Lowered {

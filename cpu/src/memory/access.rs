@@ -1,4 +1,4 @@
-//! Loads and stores by linear address. The only place of this crate that follows pointers into guest memory.
+//! Loads and stores by linear address. Only this module and its neighbour for runs follow pointers into guest memory.
 #![allow(unsafe_code)]
 
 use crate::exec::Exec;
@@ -162,7 +162,6 @@ impl Exec<'_> {
     ///
     /// # Errors
     /// A fault, or [`Stop::Alone`] for a write to a page with translated code.
-    #[allow(dead_code, reason = "string instructions come next")]
     pub(crate) fn run_of_page(
         &mut self,
         linear: u64,

@@ -1,23 +1,7 @@
 //! The loop itself: budgets, and what depends on them.
 
 use super::*;
-
-/// A bus nobody is connected to.
-struct NoBus;
-
-impl Bus for NoBus {
-    fn port_read(&mut self, _: u64, _: u16, _: u8) -> u32 {
-        u32::MAX
-    }
-    fn port_write(&mut self, _: u64, _: u16, _: u8, _: u32) {}
-    fn mmio_read(&mut self, _: u64, _: u64, _: u8) -> u64 {
-        u64::MAX
-    }
-    fn mmio_write(&mut self, _: u64, _: u64, _: u8, _: u64) {}
-    fn acknowledge_interrupt(&mut self, _: u64) -> u8 {
-        0xff
-    }
-}
+use crate::testing::NoBus;
 
 /// Real mode at 0x1000 with this code.
 fn machine(code: &[u8]) -> (Cpu, BlockCache, GuestRam) {
