@@ -1,7 +1,10 @@
 //! A bench to test a device on: memory, lines and a clock, without a machine.
 
+use std::fmt::Debug;
+
 use proptest::prelude::*;
 use ram::GuestRam;
+use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{Context, Device, Event, Lines, Message, Observer, PowerRequest, VirtualTime, WorldTime};
 
@@ -109,8 +112,13 @@ impl Bench {
         self.now = end;
     }
 
-    /// Whatever a guest does to a device, at whatever time.
-    pub(crate) fn abuse(&mut self, device: &mut impl Device, ports: &[u64], abuses: &[Abuse]) {
+    /// Whatever a guest does to a device, at whatever time. The device stays what all devices are: plain data, to which calls too many
+    /// change nothing.
+    #[allow(clippy::unwrap_used, reason = "plain data can be written")]
+    pub(crate) fn abuse<D>(&mut self, device: &mut D, ports: &[u64], abuses: &[Abuse])
+    where
+        D: Device + Clone + PartialEq + Debug + Serialize + DeserializeOwned,
+    {
         for Abuse { port, size, write, pause } in abuses {
             let address = ports.get(usize::from(*port) % ports.len().max(1)).copied().unwrap_or(0);
             match write {
@@ -120,7 +128,14 @@ impl Bench {
                 }
             }
             self.pass(device, u64::from(*pause));
+            if device.deadline().is_none_or(|due| due > self.now) {
+                let (before, lines) = (device.clone(), self.lines);
+                device.tick(&mut self.cx());
+                assert_eq!((&*device, self.lines), (&before, lines), "a tick without need");
+            }
         }
+        let written = serde_json::to_string(device).unwrap();
+        assert_eq!(serde_json::from_str::<D>(&written).unwrap(), *device);
     }
 }
 

@@ -24,3 +24,33 @@ pub(crate) fn isa_device(name: &str, hid: &str, uid: u8, resources: &[&dyn Aml],
     let resources = aml::Name::new("_CRS".into(), &aml::ResourceTemplate::new(resources.to_vec()));
     aml::Device::new(name.into(), vec![&hid, &uid, &resources]).to_aml_bytes(sink);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{WorldTime, pic, pit, rtc, uart};
+
+    /// Each device in AML, four bytes a word: what a guest is told never changes by accident.
+    #[test]
+    fn every_device_describes_itself() {
+        let devices: [(&str, Box<dyn Aml>); 5] = [
+            ("interrupt controllers", Box::new(pic::PicPair::new())),
+            ("timer", Box::new(pit::Pit::new())),
+            ("clock", Box::new(rtc::Rtc::new(rtc::Config::default(), WorldTime(0)))),
+            ("COM1", Box::new(uart::Uart::new(uart::Config::COM1))),
+            ("COM2", Box::new(uart::Uart::new(uart::Config::COM2))),
+        ];
+        let mut text = String::new();
+        for (name, device) in devices {
+            let mut bytes: Vec<u8> = Vec::new();
+            device.to_aml_bytes(&mut bytes);
+            text += name;
+            for (n, byte) in bytes.iter().enumerate() {
+                text += if n % 4 == 0 { " " } else { "" };
+                text += &format!("{byte:02x}");
+            }
+            text.push('\n');
+        }
+        insta::assert_snapshot!(text);
+    }
+}

@@ -7,6 +7,7 @@ mod counter;
 mod description;
 #[cfg(test)]
 mod tests;
+mod wave;
 
 use serde::{Deserialize, Serialize};
 

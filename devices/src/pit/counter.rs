@@ -2,56 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What a counter does (8254 data sheet, "Mode definitions").
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-enum Mode {
-    /// 0: output rises at the end of the count.
-    InterruptOnTerminalCount,
-    /// 1: output is low for one count after each rise of the gate.
-    OneShot,
-    /// 2: output is low for the last clock of each count.
-    RateGenerator,
-    /// 3: output is low for the second half of each count.
-    SquareWave,
-    /// 4: output is low for one clock after a count.
-    SoftwareStrobe,
-    /// 5: output is low for one clock, a count after each rise of the gate.
-    HardwareStrobe,
-}
-
-impl Mode {
-    fn of_bits(bits: u8) -> Self {
-        match bits & 7 {
-            0 => Self::InterruptOnTerminalCount,
-            1 => Self::OneShot,
-            2 | 6 => Self::RateGenerator,
-            3 | 7 => Self::SquareWave,
-            4 => Self::SoftwareStrobe,
-            _ => Self::HardwareStrobe,
-        }
-    }
-
-    fn bits(self) -> u8 {
-        match self {
-            Self::InterruptOnTerminalCount => 0,
-            Self::OneShot => 1,
-            Self::RateGenerator => 2,
-            Self::SquareWave => 3,
-            Self::SoftwareStrobe => 4,
-            Self::HardwareStrobe => 5,
-        }
-    }
-
-    /// The count starts again by itself.
-    fn is_periodic(self) -> bool {
-        matches!(self, Self::RateGenerator | Self::SquareWave)
-    }
-
-    /// The count starts when the gate rises.
-    fn is_triggered(self) -> bool {
-        matches!(self, Self::OneShot | Self::HardwareStrobe)
-    }
-}
+use super::wave::{Mode, first_half};
 
 /// Which bytes of a count are read and written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -259,10 +210,9 @@ impl Counter {
     fn after_this_period(&self, count: u32, start: u64, now: u64) -> Next {
         let period = u64::from(self.count);
         let into = now.saturating_sub(start) % period;
-        let first_half = period.div_ceil(2);
-        if self.mode == Mode::SquareWave && into < first_half {
-            let at = now.saturating_add(first_half - into);
-            Next { count, at, start: at.saturating_sub(u64::from(count.div_ceil(2))) }
+        if self.mode == Mode::SquareWave && into < first_half(period) {
+            let at = now.saturating_add(first_half(period) - into);
+            Next { count, at, start: at.saturating_sub(first_half(count.into())) }
         } else {
             let at = now.saturating_add(period - into);
             Next { count, at, start: at }
@@ -288,68 +238,30 @@ impl Counter {
     /// The count as a read shows it.
     fn shown(&self, now: u64) -> u16 {
         let (count, progress) = self.in_force(now);
-        let period = u64::from(count);
-        let value = progress.counted(now).map_or(period, |counted| match self.mode {
-            Mode::RateGenerator => period - counted % period,
-            // Counted down by two in each half; an odd count is loaded less one.
-            Mode::SquareWave => {
-                let into = counted % period;
-                let first_half = period.div_ceil(2);
-                let in_half = if into < first_half { into } else { into - first_half };
-                (period & !1).saturating_sub(2 * in_half)
-            }
-            // These go on below zero.
-            _ => {
-                let modulus = u64::from(self.modulus());
-                (period + modulus - counted % modulus) % modulus
-            }
-        });
+        let counted = progress.counted(now);
+        let value = counted.map_or(count.into(), |counted| self.mode.value(count, counted, self.modulus()));
         if self.decimal { to_decimal(value) } else { value as u16 }
     }
 
     /// Level of the output.
     pub(super) fn output(&self, now: u64) -> bool {
         let (count, progress) = self.in_force(now);
-        let period = u64::from(count);
-        let Some(counted) = progress.counted(now) else {
-            return self.mode != Mode::InterruptOnTerminalCount;
-        };
-        match self.mode {
-            Mode::InterruptOnTerminalCount | Mode::OneShot => counted >= period,
-            Mode::RateGenerator => counted % period != period - 1 || period == 1,
-            Mode::SquareWave => counted % period < period.div_ceil(2),
-            Mode::SoftwareStrobe | Mode::HardwareStrobe => counted != period,
-        }
+        self.mode.output(count, progress.counted(now))
     }
 
     /// The first clock after the given one at which the output rises, if nothing else is written.
     pub(super) fn next_rise(&self, after: u64) -> Option<u64> {
         let (count, progress) = self.in_force(after);
-        let rise = self.rise_of(count, progress, after);
+        let rise = match progress {
+            Progress::Since(start) => self.mode.next_rise(count, start, after),
+            Progress::Waiting | Progress::Held(_) => None,
+        };
         match self.next.filter(|next| next.at > after) {
             Some(next) if rise.is_none_or(|rise| rise > next.at) => {
-                self.rise_of(next.count, Progress::Since(next.start), next.at)
+                self.mode.next_rise(next.count, next.start, next.at)
             }
             _ => rise,
         }
-    }
-
-    fn rise_of(&self, count: u32, progress: Progress, after: u64) -> Option<u64> {
-        let Progress::Since(start) = progress else {
-            return None;
-        };
-        let period = u64::from(count);
-        let rise = match self.mode {
-            Mode::InterruptOnTerminalCount | Mode::OneShot => start.saturating_add(period),
-            Mode::SoftwareStrobe | Mode::HardwareStrobe => start.saturating_add(period + 1),
-            // A count of 1 is not allowed: the output stays.
-            Mode::RateGenerator | Mode::SquareWave if period == 1 => return None,
-            Mode::RateGenerator | Mode::SquareWave => {
-                let ended = after.saturating_sub(start) / period;
-                start.saturating_add((ended + 1).saturating_mul(period))
-            }
-        };
-        (rise > after && rise < u64::MAX).then_some(rise)
     }
 
     /// The gate: starts what is triggered, restarts what is periodic, holds the rest while it is low.
