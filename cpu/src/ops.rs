@@ -6,14 +6,20 @@
 mod alu;
 mod bit;
 mod bit_count;
+mod bmi;
+mod bound;
 mod branch;
+mod carry_chain;
 mod conditional;
 mod convert;
+mod crc32;
+mod decimal;
 mod exchange;
 mod flag;
 mod hint;
 mod mov;
 mod multiply;
+mod random;
 mod shift;
 mod stack;
 mod strings;
@@ -137,6 +143,12 @@ const FAMILIES: &[Family] = &[
     convert::lower,
     bit_count::lower,
     flag::lower,
+    bmi::lower,
+    carry_chain::lower,
+    crc32::lower,
+    random::lower,
+    decimal::lower,
+    bound::lower,
 ];
 
 /// The handler for an instruction.

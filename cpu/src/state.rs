@@ -74,6 +74,8 @@ pub struct CpuState {
     pub msrs: Msrs,
     /// x87, SSE.
     pub fpu: Fpu,
+    /// Where RDRAND and RDSEED have got to. Whoever makes the machine sets it from the seed, for each processor another.
+    pub random: u64,
     /// Goes on, waits, or is dead.
     pub activity: Activity,
     /// What the last instruction holds back.
@@ -107,6 +109,7 @@ impl CpuState {
             debug: [0, 0, 0, 0, 0xffff_0ff0, 0x400],
             msrs: Msrs::default(),
             fpu: Fpu::default(),
+            random: 0,
             activity: Activity::Running,
             shadow: InterruptShadow::None,
             nmi_pending: false,
