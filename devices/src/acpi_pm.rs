@@ -181,7 +181,7 @@ impl AcpiPm {
         self.config
     }
 
-    /// The power button is pressed.
+    /// The power button is pressed. In a machine that sleeps it is a wake event whether it is enabled or not.
     pub fn press_power_button(&mut self, cx: &mut Context) {
         self.raise(Pm1::POWER_BUTTON, cx);
     }

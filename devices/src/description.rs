@@ -28,17 +28,18 @@ pub(crate) fn isa_device(name: &str, hid: &str, uid: u8, resources: &[&dyn Aml],
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{WorldTime, pic, pit, rtc, uart};
+    use crate::{WorldTime, hpet, pic, pit, rtc, uart};
 
     /// Each device in AML, four bytes a word: what a guest is told never changes by accident.
     #[test]
     fn every_device_describes_itself() {
-        let devices: [(&str, Box<dyn Aml>); 5] = [
+        let devices: [(&str, Box<dyn Aml>); 6] = [
             ("interrupt controllers", Box::new(pic::PicPair::new())),
             ("timer", Box::new(pit::Pit::new())),
             ("clock", Box::new(rtc::Rtc::new(rtc::Config::default(), WorldTime(0)))),
             ("COM1", Box::new(uart::Uart::new(uart::Config::COM1))),
             ("COM2", Box::new(uart::Uart::new(uart::Config::COM2))),
+            ("event timer", Box::new(hpet::Hpet::new(hpet::Config::default()))),
         ];
         let mut text = String::new();
         for (name, device) in devices {

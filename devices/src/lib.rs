@@ -11,6 +11,7 @@ pub mod debug_port;
 mod description;
 pub mod device;
 pub mod disk;
+pub mod hpet;
 pub mod ioapic;
 pub mod message;
 mod oscillator;
