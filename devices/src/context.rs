@@ -146,3 +146,40 @@ pub struct Context<'a> {
     /// Sees events.
     pub observer: &'a mut dyn Observer,
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// What a controller that looks now and then is told: every line that rose, however short.
+        #[test]
+        fn no_edge_is_lost(steps in proptest::collection::vec((0u8..40, any::<bool>()), 0..40)) {
+            let (mut lines, mut expected) = (Lines::default(), Lines::default());
+            for (line, active) in steps {
+                let bit = 1u64 << line;
+                lines.set(Gsi(line), active);
+                if active {
+                    expected.risen |= bit as u32 & !expected.active;
+                    expected.active |= bit as u32;
+                } else {
+                    expected.active &= !(bit as u32);
+                }
+                prop_assert_eq!(lines.is_active(Gsi(line)), active && line < 32);
+            }
+            prop_assert_eq!(lines, expected);
+            prop_assert_eq!((lines.take_risen(), lines.take_risen()), (expected.risen, 0));
+        }
+
+        #[test]
+        fn a_pulse_is_an_edge_whatever_the_level_was(before: bool) {
+            let mut lines = Lines::default();
+            lines.set(Gsi(3), before);
+            lines.take_risen();
+            lines.pulse(Gsi(3));
+            prop_assert_eq!(lines, Lines { active: 0, risen: 1 << 3 });
+        }
+    }
+}
