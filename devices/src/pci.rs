@@ -4,9 +4,12 @@
 
 mod bus;
 mod config_space;
+mod dma;
 mod function;
 mod host_bridge;
 mod msix;
+pub mod nvme;
+mod timetable;
 pub mod virtio;
 
 pub use bus::{Bus, BusError};

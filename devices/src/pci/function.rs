@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::config_space::ConfigSpace;
 use super::host_bridge::HostBridge;
+use super::nvme::Nvme;
 use super::virtio::VirtioBlk;
 use crate::disk::Disk;
 use crate::{Context, VirtualTime};
@@ -15,8 +16,10 @@ use crate::{Context, VirtualTime};
 pub enum Function {
     /// The bridge to the host.
     HostBridge(HostBridge),
-    /// A disk.
+    /// A disk behind virtio.
     VirtioBlk(VirtioBlk),
+    /// A disk behind NVM Express.
+    Nvme(Nvme),
 }
 
 impl Function {
@@ -25,6 +28,7 @@ impl Function {
         match self {
             Self::HostBridge(_) => None,
             Self::VirtioBlk(front_end) => Some(front_end.disk()),
+            Self::Nvme(front_end) => Some(front_end.disk()),
         }
     }
 
@@ -33,6 +37,7 @@ impl Function {
         match self {
             Self::HostBridge(_) => None,
             Self::VirtioBlk(front_end) => Some(front_end.disk_mut()),
+            Self::Nvme(front_end) => Some(front_end.disk_mut()),
         }
     }
 
@@ -40,6 +45,7 @@ impl Function {
         match self {
             Self::HostBridge(function) => function,
             Self::VirtioBlk(function) => function,
+            Self::Nvme(function) => function,
         }
     }
 
@@ -47,6 +53,7 @@ impl Function {
         match self {
             Self::HostBridge(function) => function,
             Self::VirtioBlk(function) => function,
+            Self::Nvme(function) => function,
         }
     }
 }

@@ -1,18 +1,18 @@
 //! virtio-blk (5.2): a front end of a [`Disk`].
 
-use std::collections::VecDeque;
-
 use serde::{Deserialize, Serialize};
 
 use super::common::Effect;
 use super::request::{
     self, ID_BYTES, MAX_RANGE_SECTORS, MAX_RANGES, SEG_MAX, SIZE_MAX, Status, Terms, Wanted,
 };
-use super::ring::{RingError, Segment, scatter, total};
+use super::ring::RingError;
 use super::transport::{EVENT_INDEX, Isr, Transport};
 use super::{MSIX_BAR, REGISTERS_BAR, Structure, capabilities};
 use crate::disk::{Disk, SECTOR};
+use crate::pci::dma::{Segment, scatter, total};
 use crate::pci::function::Endpoint;
+use crate::pci::timetable::Timetable;
 use crate::pci::{ConfigSpace, Identity};
 use crate::{Context, Event, VirtualTime, register};
 
@@ -64,7 +64,6 @@ pub struct VirtioBlkConfig {
 /// A request that waits for its time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Pending {
-    due: VirtualTime,
     queue: u16,
     head: u16,
     writable: Vec<Segment>,
@@ -85,8 +84,7 @@ pub struct VirtioBlk {
     config: VirtioBlkConfig,
     transport: Transport,
     write_back: bool,
-    /// In the order of their times, equal times in the order of acceptance.
-    pending: VecDeque<Pending>,
+    pending: Timetable<Pending>,
     disk: Disk,
 }
 
@@ -108,7 +106,7 @@ impl VirtioBlk {
     pub fn new(config: VirtioBlkConfig, disk: Disk) -> Self {
         let config = VirtioBlkConfig { queues: config.queues.clamp(1, 64), ..config };
         let transport = transport(config, &disk);
-        Self { config, transport, write_back: true, pending: VecDeque::new(), disk }
+        Self { config, transport, write_back: true, pending: Timetable::default(), disk }
     }
 
     /// The disk.
@@ -123,7 +121,7 @@ impl VirtioBlk {
 
     fn forget_requests(&mut self) {
         self.write_back = true;
-        for pending in self.pending.drain(..) {
+        for pending in self.pending.take_all() {
             if let Work::Disk { request } = pending.work {
                 self.disk.abandon(request);
             }
@@ -194,9 +192,8 @@ impl VirtioBlk {
                     Wanted::SerialNumber => (cx.now.after(REFUSAL), Work::SerialNumber),
                     Wanted::Refused(status) => (cx.now.after(REFUSAL), Work::Refuse(status)),
                 };
-                let place = self.pending.partition_point(|other| other.due <= due);
-                let pending = Pending { due, queue, head: chain.head, writable: chain.writable, work };
-                self.pending.insert(place, pending);
+                let pending = Pending { queue, head: chain.head, writable: chain.writable, work };
+                self.pending.insert(due, pending);
                 if stop {
                     return Err(Halt::Stop);
                 }
@@ -206,8 +203,7 @@ impl VirtioBlk {
     }
 
     fn complete_due(&mut self, cx: &mut Context<'_>) -> Result<(), Halt> {
-        while self.pending.front().is_some_and(|pending| pending.due <= cx.now) {
-            let Some(pending) = self.pending.pop_front() else { break };
+        while let Some(pending) = self.pending.take_due(cx.now) {
             let (status, data) = match pending.work {
                 Work::Refuse(status) => (status, Vec::new()),
                 Work::SerialNumber => (Status::Ok, self.serial_number()),
@@ -371,7 +367,7 @@ impl Endpoint for VirtioBlk {
             // An event stopped the machine in the middle.
             Some(VirtualTime::default())
         } else {
-            self.pending.front().map(|pending| pending.due)
+            self.pending.next()
         }
     }
 

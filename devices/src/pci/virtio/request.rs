@@ -3,8 +3,9 @@
 use ram::GuestRam;
 use serde::{Deserialize, Serialize};
 
-use super::ring::{Chain, RingError, gather, total};
+use super::ring::{Chain, RingError};
 use crate::disk::{Command, Extent, SECTOR};
+use crate::pci::dma::{gather, total};
 
 /// Largest segment a driver may use, in bytes.
 pub(super) const SIZE_MAX: u32 = 64 << 10;

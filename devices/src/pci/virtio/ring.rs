@@ -8,6 +8,8 @@ use thiserror::Error;
 use virtio_queue::{Queue, QueueOwnedT, QueueState, QueueT};
 use vm_memory::{Bytes, GuestAddress};
 
+use crate::pci::dma::{NotMemory, Segment};
+
 /// No MSI-X vector (4.1.5.1.2).
 pub(super) const NO_VECTOR: u16 = 0xffff;
 /// VIRTQ_AVAIL_F_NO_INTERRUPT (2.7.7).
@@ -18,8 +20,8 @@ const NO_INTERRUPT: u16 = 1;
 pub(super) enum RingError {
     #[error("virtqueue: {0}")]
     Queue(#[from] virtio_queue::Error),
-    #[error("a part of a virtqueue is not in memory")]
-    NotInMemory,
+    #[error("a part of a virtqueue: {0}")]
+    Memory(#[from] NotMemory),
     #[error(
         "a descriptor chain loops, leaves its table, is longer than the queue, or its end cannot be read"
     )]
@@ -28,13 +30,6 @@ pub(super) enum RingError {
     ReadableAfterWritable,
     #[error("more requests are outstanding than the queue has entries")]
     TooMany,
-}
-
-/// A buffer of the driver.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Segment {
-    pub address: u64,
-    pub length: u32,
 }
 
 /// A request as it was made available.
@@ -100,7 +95,7 @@ impl Ring {
     pub(super) fn enable(&mut self, ram: &GuestRam) -> Result<(), RingError> {
         self.enabled = true;
         let valid = self.queue(false)?.is_valid(ram.memory());
-        if valid { Ok(()) } else { Err(RingError::NotInMemory) }
+        if valid { Ok(()) } else { Err(NotMemory.into()) }
     }
 
     /// Takes the next request, if there is one.
@@ -155,52 +150,7 @@ impl Ring {
             return Ok(queue.needs_notification(ram.memory())?);
         }
         let flags = ram.memory().load::<u16>(GuestAddress(self.available), Ordering::Acquire);
-        let flags = flags.map_err(|_| RingError::NotInMemory)?;
+        let flags = flags.map_err(|_| NotMemory)?;
         Ok(u16::from_le(flags) & NO_INTERRUPT == 0)
     }
-}
-
-/// Bytes in some segments.
-pub(super) fn total(segments: &[Segment]) -> u64 {
-    segments.iter().map(|segment| u64::from(segment.length)).sum()
-}
-
-/// Where byte `skip` of some segments and what follows lies: parts of at most `length` bytes together.
-fn parts(segments: &[Segment], skip: u64, length: usize) -> impl Iterator<Item = (u64, usize)> + '_ {
-    let (mut skip, mut left) = (skip, length as u64);
-    segments.iter().filter_map(move |segment| {
-        let skipped = skip.min(u64::from(segment.length));
-        skip -= skipped;
-        let part = (u64::from(segment.length) - skipped).min(left);
-        left -= part;
-        (part > 0).then(|| (segment.address.wrapping_add(skipped), part as usize))
-    })
-}
-
-/// Copies from the driver's buffers; how many bytes are there was checked.
-pub(super) fn gather(
-    segments: &[Segment],
-    skip: u64,
-    length: usize,
-    ram: &GuestRam,
-) -> Result<Vec<u8>, RingError> {
-    let mut data = vec![0; length];
-    let mut rest = data.as_mut_slice();
-    for (address, part) in parts(segments, skip, length) {
-        let Some((into, after)) = rest.split_at_mut_checked(part) else { break };
-        ram.read(address, into).map_err(|_| RingError::NotInMemory)?;
-        rest = after;
-    }
-    Ok(data)
-}
-
-/// Copies into the driver's buffers, as much as fits.
-pub(super) fn scatter(segments: &[Segment], skip: u64, data: &[u8], ram: &GuestRam) -> Result<(), RingError> {
-    let mut rest = data;
-    for (address, part) in parts(segments, skip, data.len()) {
-        let Some((from, after)) = rest.split_at_checked(part) else { break };
-        ram.write(address, from).map_err(|_| RingError::NotInMemory)?;
-        rest = after;
-    }
-    Ok(())
 }
