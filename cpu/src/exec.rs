@@ -13,7 +13,7 @@ use crate::mode::Mode;
 use crate::op::Op;
 use crate::registers::{Int, SLOTS, Slots};
 use crate::run::Leave;
-use crate::state::{CpuState, Cr4, InterruptShadow, SegmentName};
+use crate::state::{CpuState, Cr0, Cr4, InterruptShadow, SegmentName};
 
 /// Virtual nanoseconds of a port access.
 pub const PORT_NS: u64 = 700;
@@ -63,6 +63,8 @@ pub struct Exec<'a> {
     pub fault: Fault,
     /// The fault came from an address that is not canonical: #SS instead of #GP for a stack reference.
     pub noncanonical: bool,
+    /// Bits for DR6 that the running instruction has earned: a debug trap follows it.
+    pub(crate) earned: u64,
     /// Of [`Stop::Unimplemented`].
     pub missing: Option<Missing>,
     /// Of the block that runs.
@@ -100,6 +102,7 @@ impl<'a> Exec<'a> {
             leave: None,
             fault: Fault::UD,
             noncanonical: false,
+            earned: 0,
             missing: None,
             start_budget: budget,
             start_ns: now,
@@ -143,6 +146,13 @@ impl<'a> Exec<'a> {
         self.attention = true;
     }
 
+    /// Records that this processor lacks a feature the guest asked for. To be returned as an error.
+    #[cold]
+    pub fn lacks(&mut self, feature: &'static str) -> Stop {
+        self.missing = Some(Missing::Feature(feature));
+        Stop::Unimplemented
+    }
+
     /// Records a fault. To be returned as an error.
     #[cold]
     pub fn raise(&mut self, fault: Fault) -> Stop {
@@ -158,16 +168,22 @@ impl<'a> Exec<'a> {
         stop
     }
 
-    /// To be called when CPL, CR4.SMAP or RFLAGS.AC changed: whose pages may be touched depends on them.
+    /// To be called when CPL, CR4.SMAP, CR0.AM or RFLAGS.AC changed: whose pages may be touched, and how, depends on them.
     pub fn rights_changed(&mut self) {
         self.mode = self.state.mode();
-        self.data_set = if self.is_user() {
-            Set::User
-        } else if self.state.cr4.contains(Cr4::SMAP) && self.flags.system().contains(RFlags::AC) {
+        self.data_set = self.set_of_level(self.state.cpl());
+    }
+
+    /// Whose pages an access at this privilege level may touch.
+    pub(crate) fn set_of_level(&self, level: u8) -> Set {
+        let ac = self.flags.system().contains(RFlags::AC);
+        if level == 3 {
+            if ac && self.state.cr0.contains(Cr0::AM) { Set::UserAligned } else { Set::User }
+        } else if ac && self.state.cr4.contains(Cr4::SMAP) {
             Set::SupervisorAc
         } else {
             Set::Supervisor
-        };
+        }
     }
 
     /// Whether CPL is 3.
@@ -240,18 +256,11 @@ impl<'a> Exec<'a> {
             return Ok(base.wrapping_add(offset));
         }
         let attributes = segment.attributes;
-        let last = offset.wrapping_add(u64::from(bytes.max(1)) - 1);
-        let within = if attributes.expands_down() {
-            let top = if attributes.big() { 0xffff_ffff } else { 0xffff };
-            offset > u64::from(segment.limit) && last <= top
-        } else {
-            last <= u64::from(segment.limit)
-        };
         // In real mode the type is not looked at: code is written through CS.
         let allowed = !self.state.is_protected()
             || !attributes.unusable()
                 && if write { attributes.is_writable() } else { attributes.is_readable() };
-        if within && allowed {
+        if segment.holds(offset, bytes) && allowed {
             return Ok(segment.base.wrapping_add(offset) & 0xffff_ffff);
         }
         let fault = if name == SegmentName::Ss { Fault::SS0 } else { Fault::GP0 };
@@ -264,10 +273,10 @@ impl<'a> Exec<'a> {
         if self.state.is_long() { linear } else { linear & 0xffff_ffff }
     }
 
-    /// Whether the upper bits are copies of bit 47. Outside 64-bit mode every address is.
+    /// Whether the upper bits are copies of bit 47. Every address outside long mode is canonical, having 32 bits.
     #[inline]
     pub fn is_canonical(&self, linear: u64) -> bool {
-        !self.mode.is_64() || (linear << 16) as i64 >> 16 == linear as i64
+        (linear << 16) as i64 >> 16 == linear as i64
     }
 
     /// Whether the next instruction must run alone: it is stepped, watched, or in a shadow.

@@ -25,7 +25,7 @@ pub struct Fault {
     pub vector: u8,
     /// Pushed after the return address by the vectors that have one.
     pub error: Option<u32>,
-    /// Linear address that a page fault puts into CR2.
+    /// What a page fault puts into CR2 (a linear address), or a debug exception adds to DR6 (bits).
     pub address: u64,
 }
 
@@ -76,6 +76,16 @@ impl Fault {
     /// One with an error code.
     pub const fn coded(vector: u8, error: u32) -> Self {
         Self { vector, error: Some(error), address: 0 }
+    }
+
+    /// One that names a selector in its error code: index and TI; EXT is set on delivery (SDM 3A 6.13).
+    pub const fn selector(vector: u8, selector: u16) -> Self {
+        Self::coded(vector, selector as u32 & 0xfffc)
+    }
+
+    /// #DB as a fault, with these bits for DR6.
+    pub const fn debug(dr6: u64) -> Self {
+        Self { vector: vector::DB, error: None, address: dr6 }
     }
 
     /// #UD.

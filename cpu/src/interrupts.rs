@@ -1,25 +1,131 @@
-//! Delivery of exceptions and interrupts.
+//! Exceptions and interrupts: what is delivered when, and what becomes of a fault on the way (SDM 3A chapter 6).
+
+pub(crate) mod debug;
+mod event;
+mod gates;
+mod real_mode;
+
+pub(crate) use event::Event;
 
 use crate::exec::Exec;
-use crate::fault::Fault;
-use crate::state::Activity;
-
-/// What was so before an instruction that runs alone, for what may follow it: the debug trap and the end of a shadow.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Step;
+use crate::fault::{Done, Fault, Stop, vector};
+use crate::flags::RFlags;
+use crate::run::Leave;
+use crate::state::{Activity, InterruptShadow};
+use event::Second;
 
 impl Exec<'_> {
-    pub(crate) fn take_interrupts(&mut self) {}
-
-    pub(crate) fn deliver_fault(&mut self, _: Fault) {
-        self.state.activity = Activity::Shutdown;
+    /// Between two instructions: delivers what waits, in the order of SDM 3A 6.9: debug traps of the last instruction, NMI,
+    /// maskable interrupts. A delivery counts as an instruction.
+    pub(crate) fn take_interrupts(&mut self) {
+        if !matches!(self.state.activity, Activity::Running | Activity::Halted) || self.budget <= 0 {
+            return;
+        }
+        let shadow = self.state.shadow;
+        if shadow != InterruptShadow::MovSs && self.state.pending_debug != 0 {
+            let dr6 = std::mem::take(&mut self.state.pending_debug);
+            self.deliver_counted(Event::debug_trap(dr6));
+        } else if shadow != InterruptShadow::MovSs && self.state.nmi_pending && !self.state.nmi_blocked {
+            self.state.nmi_pending = false;
+            self.deliver_counted(Event::NMI);
+        } else if shadow == InterruptShadow::None
+            && self.flags.system().contains(RFlags::IF)
+            && let Some(vector) = self.acknowledge()
+        {
+            self.deliver_counted(Event::interrupt(vector));
+        } else if !self.is_shadow_needed() {
+            self.state.shadow = InterruptShadow::None;
+        }
     }
 
-    pub(crate) fn begin_step(&mut self) -> Step {
-        Step
+    /// Whether the shadow of the last instruction holds anything back. Nothing can begin to wait before the next instruction is
+    /// over, so that it need not be stepped if not.
+    fn is_shadow_needed(&self) -> bool {
+        self.state.pending_debug != 0
+            || self.state.nmi_pending
+            || self.is_interrupt_pending()
+            || self.is_debugged()
     }
 
-    pub(crate) fn end_step(&mut self, _: Step) {}
+    /// A maskable interrupt waits, of the local APIC or of the 8259A.
+    fn is_interrupt_pending(&self) -> bool {
+        false
+    }
+
+    /// Takes the vector of a maskable interrupt from whoever has one.
+    fn acknowledge(&mut self) -> Option<u8> {
+        None
+    }
+
+    fn deliver_counted(&mut self, event: Event) {
+        self.budget -= 1;
+        self.deliver_or_escalate(event);
+    }
+
+    /// Delivers the exception of an instruction.
+    pub(crate) fn deliver_fault(&mut self, fault: Fault) {
+        self.deliver_or_escalate(Event::fault(fault));
+    }
+
+    /// Delivers an event, or what comes of it if that fails: another exception, a double fault, shutdown (SDM 3A 6.15, #DF).
+    fn deliver_or_escalate(&mut self, mut event: Event) {
+        // Breakpoints that the faulting instruction hit are forgotten with it.
+        self.earned = 0;
+        loop {
+            match self.deliver(event) {
+                Ok(()) => break,
+                Err(Stop::Fault) => match event.followed_by(self.fault) {
+                    Second::Deliver(next) => event = next,
+                    Second::Shutdown => {
+                        self.state.activity = Activity::Shutdown;
+                        break;
+                    }
+                },
+                Err(_) => {
+                    if let Some(missing) = self.missing {
+                        self.request_leave(Leave::Missing(missing));
+                    }
+                    break;
+                }
+            }
+        }
+        self.attention = true;
+    }
+
+    /// Delivers an event: pushes what the handler returns to and goes there.
+    ///
+    /// # Errors
+    /// The exception that came up instead; nothing happened then, except to CR2, DR6 and DR7.
+    pub(crate) fn deliver(&mut self, event: Event) -> Done {
+        match event.vector {
+            vector::PF if event.is_exception() => self.state.cr2 = event.address,
+            vector::DB if event.is_exception() => self.note_debug_exception(event.address),
+            _ => {}
+        }
+        self.noncanonical = false;
+        // No budget can run out in between: it may touch anything.
+        let alone = std::mem::replace(&mut self.alone, true);
+        let done = if self.state.is_protected() { self.through_gate(event) } else { self.real_mode(event) };
+        self.alone = alone;
+        self.attention = true;
+        if let Err(stop) = done {
+            if stop == Stop::Fault && event.is_external() {
+                self.fault = self.fault.during_delivery();
+            }
+            return Err(stop);
+        }
+        self.state.activity = Activity::Running;
+        self.state.shadow = InterruptShadow::None;
+        self.state.nmi_blocked |= event == Event::NMI;
+        // A data breakpoint on the handler's stack traps before its first instruction; a single step does not outlive TF.
+        self.state.pending_debug |= std::mem::take(&mut self.earned) & debug::BREAKPOINTS;
+        Ok(())
+    }
+
+    /// Whose return address and flags are pushed: as they are, or with RF if the same instruction will be started again.
+    fn pushed_flags(&self, event: Event) -> u64 {
+        self.flags.rflags() | if event.sets_rf() { RFlags::RF.bits() } else { 0 }
+    }
 
     pub(crate) fn is_local_apic(&self, _: u64) -> bool {
         false
@@ -31,3 +137,6 @@ impl Exec<'_> {
 
     pub(crate) fn apic_store(&mut self, _: u64, _: u8, _: u64) {}
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,9 +19,14 @@ pub mod memory;
 pub mod mode;
 pub mod op;
 mod ops;
+mod privilege;
 pub mod registers;
 mod run;
+mod segmentation;
+mod stack;
 pub mod state;
+#[cfg(test)]
+mod test_kernel;
 #[cfg(test)]
 mod testing;
 

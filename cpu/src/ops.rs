@@ -13,16 +13,26 @@ mod carry_chain;
 mod conditional;
 mod convert;
 mod crc32;
+mod debug_registers;
 mod decimal;
+mod descriptor_tables;
 mod exchange;
+mod far;
+mod far_return;
 mod flag;
 mod hint;
+mod interrupt_calls;
+mod interrupt_flag;
+mod iret;
 mod mov;
 mod multiply;
 mod random;
+mod segment_registers;
+mod selectors;
 mod shift;
 mod stack;
 mod strings;
+mod system_calls;
 mod unary;
 
 #[cfg(test)]
@@ -149,6 +159,16 @@ const FAMILIES: &[Family] = &[
     random::lower,
     decimal::lower,
     bound::lower,
+    interrupt_flag::lower,
+    system_calls::lower,
+    segment_registers::lower,
+    iret::lower,
+    interrupt_calls::lower,
+    far::lower,
+    far_return::lower,
+    descriptor_tables::lower,
+    selectors::lower,
+    debug_registers::lower,
 ];
 
 /// The handler for an instruction.

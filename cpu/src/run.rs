@@ -225,7 +225,9 @@ impl Exec<'_> {
     /// The instruction at the instruction pointer in a block of its own.
     #[cold]
     pub(crate) fn run_alone(&mut self, cache: &mut BlockCache) {
-        let step = self.begin_step();
+        if self.begin_step().is_err() {
+            return self.fault_taken();
+        }
         let found = self.find_block(cache, self.mode.alone());
         self.alone = true;
         let stopped = match found {
@@ -236,9 +238,9 @@ impl Exec<'_> {
         // A device may have written to memory, and this instruction to code.
         self.attention |= self.ram.any_rewritten();
         match stopped {
-            Ok(()) => self.end_step(step),
+            Ok(()) => self.end_step(),
             Err(Stop::Fault) => self.fault_taken(),
-            Err(Stop::Again) => self.end_step(step),
+            Err(Stop::Again) => self.end_step(),
             Err(Stop::Alone | Stop::Unimplemented) => {
                 let missing = self.missing.unwrap_or(Missing::Instruction(Code::INVALID));
                 self.missing = Some(missing);

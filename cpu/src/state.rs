@@ -80,6 +80,8 @@ pub struct CpuState {
     pub activity: Activity,
     /// What the last instruction holds back.
     pub shadow: InterruptShadow,
+    /// Bits for DR6 of a debug trap that waits.
+    pub pending_debug: u64,
     /// An NMI waits.
     pub nmi_pending: bool,
     /// No NMI until IRET.
@@ -112,6 +114,7 @@ impl CpuState {
             random: 0,
             activity: Activity::Running,
             shadow: InterruptShadow::None,
+            pending_debug: 0,
             nmi_pending: false,
             nmi_blocked: false,
         }
@@ -151,6 +154,8 @@ impl CpuState {
         } else {
             CodeWidth::Bits16
         };
-        Mode::new(width, self.segment(SegmentName::Ss).attributes.big(), self.cpl() == 3)
+        // 64-bit mode does not look at SS, which is null or not depending on how the kernel was entered.
+        let big_stack = width != CodeWidth::Bits64 && self.segment(SegmentName::Ss).attributes.big();
+        Mode::new(width, big_stack, self.cpl() == 3)
     }
 }

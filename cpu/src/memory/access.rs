@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use crate::exec::Exec;
-use crate::fault::{Fault, Stop};
+use crate::fault::{Fault, Stop, vector};
 use crate::memory::tlb::{Allowed, Page, Set};
 use crate::memory::{Access, PAGE_MASK, PAGE_OFFSET};
 
@@ -177,12 +177,14 @@ impl Exec<'_> {
     #[cold]
     #[inline(never)]
     fn load_slow(&mut self, set: Set, linear: u64, bytes: usize) -> Result<u128, Stop> {
+        self.check_alignment(set, linear, bytes)?;
         let (first, second) = self.parts(linear, bytes);
         let low = self.reach(set, linear, Access::Read)?;
         let high = match second {
             0 => None,
             _ => Some(self.reach(set, self.next_page(linear), Access::Read)?),
         };
+        self.watch(linear, bytes, false);
         let mut value = self.load_place(low, first);
         if let Some(high) = high {
             value |= self.load_place(high, second) << (8 * first);
@@ -193,15 +195,25 @@ impl Exec<'_> {
     #[cold]
     #[inline(never)]
     fn store_slow(&mut self, set: Set, linear: u64, value: u128, bytes: usize) -> Result<(), Stop> {
+        self.check_alignment(set, linear, bytes)?;
         let (first, second) = self.parts(linear, bytes);
         let low = self.reach(set, linear, Access::Write)?;
         let high = match second {
             0 => None,
             _ => Some(self.reach(set, self.next_page(linear), Access::Write)?),
         };
+        self.watch(linear, bytes, true);
         self.store_place(low, value, first);
         if let Some(high) = high {
             self.store_place(high, value >> (8 * first), second);
+        }
+        Ok(())
+    }
+
+    /// Alignment check (SDM 3A 6.15, #AC): of values of up to 8 bytes, at privilege level 3.
+    fn check_alignment(&mut self, set: Set, linear: u64, bytes: usize) -> Result<(), Stop> {
+        if set == Set::UserAligned && bytes <= 8 && linear & (bytes as u64 - 1) != 0 {
+            return Err(self.raise(Fault::coded(vector::AC, 0)));
         }
         Ok(())
     }
@@ -243,6 +255,7 @@ impl Exec<'_> {
     /// Translates one address, checks that the access is allowed, and fills the TLB with what needs no further question. A write
     /// to memory is noted.
     fn reach(&mut self, set: Set, linear: u64, access: Access) -> Result<Place, Stop> {
+        let set = if set == Set::UserAligned { Set::User } else { set };
         let entry = self.tlb.entry(set, linear);
         let tag = match access {
             Access::Read => entry.read,

@@ -8,6 +8,8 @@ use crate::memory::PAGE_MASK;
 
 /// Entries of each set.
 const ENTRIES: usize = 1024;
+/// Sets that ever have entries: all but [`Set::UserAligned`].
+const FILLED: usize = 3;
 /// No page has this number.
 const NO_PAGE: u64 = 1;
 
@@ -21,6 +23,9 @@ pub enum Set {
     SupervisorAc,
     /// User.
     User,
+    /// User with RFLAGS.AC and CR0.AM set: alignment is checked. It has no entries, so that every access goes the slow way, which
+    /// checks, and then uses those of [`Set::User`].
+    UserAligned,
 }
 
 /// One page.
@@ -71,7 +76,7 @@ pub struct Page {
 
 /// The entries of one processor.
 pub struct Tlb {
-    sets: [Box<[Entry; ENTRIES]>; 3],
+    sets: [Box<[Entry; ENTRIES]>; 4],
     /// Part of a large page is cached: INVLPG of any address of it must drop all of it.
     large: bool,
     /// Changes whenever an entry that could be fetched from goes away.
@@ -124,7 +129,7 @@ impl Tlb {
 
     /// Forgets everything, or all but global pages.
     pub fn flush(&mut self, keep_global: bool) {
-        for entry in self.sets.iter_mut().flat_map(|set| set.iter_mut()) {
+        for entry in self.entries() {
             if !(keep_global && entry.global) {
                 *entry = Entry::EMPTY;
             }
@@ -139,7 +144,7 @@ impl Tlb {
             return self.flush(false);
         }
         let page = linear & PAGE_MASK;
-        for set in &mut self.sets {
+        for set in self.sets.iter_mut().take(FILLED) {
             let entry = &mut set[(linear >> 12) as usize % ENTRIES];
             if [entry.read, entry.write, entry.exec].contains(&page) {
                 *entry = Entry::EMPTY;
@@ -150,17 +155,20 @@ impl Tlb {
 
     /// Stores to this physical page have to ask again: code was translated from it.
     pub fn forbid_writes(&mut self, frame: u64) {
-        for entry in self.sets.iter_mut().flat_map(|set| set.iter_mut()).filter(|entry| entry.frame == frame)
-        {
+        for entry in self.entries().filter(|entry| entry.frame == frame) {
             entry.write = NO_PAGE;
         }
     }
 
     /// Stores have to ask again.
     pub fn forbid_all_writes(&mut self) {
-        for entry in self.sets.iter_mut().flat_map(|set| set.iter_mut()) {
+        for entry in self.entries() {
             entry.write = NO_PAGE;
         }
+    }
+
+    fn entries(&mut self) -> impl Iterator<Item = &mut Entry> {
+        self.sets.iter_mut().take(FILLED).flat_map(|set| set.iter_mut())
     }
 
     /// Changes whenever a translation for fetches may have gone.

@@ -72,7 +72,7 @@ fn push(form: &Form<'_>, bytes: u32) -> Option<Handler> {
     })
 }
 
-/// POP of a segment register is not of this family.
+/// POP of a segment register is of the family in `segment_registers.rs`.
 fn pop(form: &Form<'_>, bytes: u32) -> Option<Handler> {
     if form.is_memory(0) {
         return Some(by_word!(bytes, pop_memory));

@@ -120,6 +120,22 @@ impl Segment {
         Self { selector: 0, base: 0, limit: 0xffff, attributes }
     }
 
+    /// As a null selector loads it. Of SS only the privilege level counts then.
+    pub const fn null(selector: u16, cpl: u8) -> Self {
+        Self { selector, base: 0, limit: 0, attributes: Attributes::UNUSABLE.with_dpl(cpl) }
+    }
+
+    /// Whether this many bytes from an offset on lie within the limit (SDM 3A 5.3).
+    pub fn holds(&self, offset: u64, bytes: u32) -> bool {
+        let last = offset.wrapping_add(u64::from(bytes.max(1)) - 1);
+        if self.attributes.expands_down() {
+            let top = if self.attributes.big() { 0xffff_ffff } else { 0xffff };
+            offset > u64::from(self.limit) && last <= top
+        } else {
+            last <= u64::from(self.limit)
+        }
+    }
+
     /// Whether every 32-bit offset is the linear address and may be read and written: no check is needed at run time. (Code may
     /// not be written; the flat model's CS is not written through, or is and then goes the checked way.)
     pub fn is_flat(&self) -> bool {
