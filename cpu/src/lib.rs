@@ -14,6 +14,7 @@ mod decode;
 pub mod exec;
 pub mod fault;
 pub mod flags;
+mod fp;
 mod interrupts;
 pub mod memory;
 pub mod mode;

@@ -5,6 +5,7 @@ use iced_x86::{Instruction, OpKind, Register};
 use crate::exec::Exec;
 use crate::fault::Done;
 use crate::mode::Mode;
+use crate::registers::gpr::RDI;
 use crate::registers::{BLOCK_IP, HIGH_BYTE, ZERO};
 use crate::state::SegmentName;
 
@@ -148,9 +149,12 @@ impl Op {
                     registers += 1;
                 }
                 OpKind::Memory => op.memory(instruction, mode),
-                OpKind::MemorySegSI | OpKind::MemorySegDI => op.string_source(instruction, 16, mode),
-                OpKind::MemorySegESI | OpKind::MemorySegEDI => op.string_source(instruction, 32, mode),
-                OpKind::MemorySegRSI | OpKind::MemorySegRDI => op.string_source(instruction, 64, mode),
+                OpKind::MemorySegSI => op.string_source(instruction, 16, mode),
+                OpKind::MemorySegESI => op.string_source(instruction, 32, mode),
+                OpKind::MemorySegRSI => op.string_source(instruction, 64, mode),
+                OpKind::MemorySegDI => op.masked_target(instruction, 16, mode),
+                OpKind::MemorySegEDI => op.masked_target(instruction, 32, mode),
+                OpKind::MemorySegRDI => op.masked_target(instruction, 64, mode),
                 OpKind::MemoryESDI => op.string_target(16, mode),
                 OpKind::MemoryESEDI => op.string_target(32, mode),
                 OpKind::MemoryESRDI => op.string_target(64, mode),
@@ -183,6 +187,12 @@ impl Op {
     fn string_source(&mut self, instruction: &Instruction, address_bits: u32, mode: Mode) {
         let segment = segment_name(instruction.memory_segment());
         self.segment = SegmentUse::for_access(segment, address_bits, mode);
+    }
+
+    /// MASKMOVQ, MASKMOVDQU: an ordinary memory operand, but implied.
+    fn masked_target(&mut self, instruction: &Instruction, address_bits: u32, mode: Mode) {
+        self.base = RDI;
+        self.string_source(instruction, address_bits, mode);
     }
 
     /// Always in ES. Where there is a source as well, its segment is the one to remember; the address size is that of both.

@@ -20,20 +20,24 @@ mod exchange;
 mod far;
 mod far_return;
 mod flag;
+mod fpu_state;
 mod hint;
 mod interrupt_calls;
 mod interrupt_flag;
 mod iret;
+mod mmx;
 mod mov;
 mod multiply;
 mod random;
 mod segment_registers;
 mod selectors;
 mod shift;
+mod sse;
 mod stack;
 mod strings;
 mod system_calls;
 mod unary;
+mod x87;
 
 #[cfg(test)]
 mod tests;
@@ -50,7 +54,6 @@ pub struct Form<'a> {
     /// As iced-x86 decoded it.
     pub instruction: &'a Instruction,
     /// Of the code around it.
-    #[allow(dead_code, reason = "families that need it come next")]
     pub mode: Mode,
 }
 
@@ -169,6 +172,10 @@ const FAMILIES: &[Family] = &[
     descriptor_tables::lower,
     selectors::lower,
     debug_registers::lower,
+    sse::lower,
+    mmx::lower,
+    fpu_state::lower,
+    x87::lower,
 ];
 
 /// The handler for an instruction.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 pub use control::{Cr0, Cr4, Efer};
 pub use fpu::Fpu;
+pub(crate) use fpu::status;
 pub use msrs::Msrs;
 pub use segment::{Attributes, Segment, SegmentName, TableRegister};
 

@@ -1,0 +1,137 @@
+//! Floating-point arithmetic, and how every instruction that computes with MXCSR ends.
+
+use iced_x86::Mnemonic;
+
+use crate::exec::Exec;
+use crate::fault::{Done, Fault, Stop, vector};
+use crate::fp::estimate::{reciprocal, reciprocal_root};
+use crate::fp::host_sse::{self, Arithmetic, FLAGS, MASKS, Raised};
+use crate::fp::lanes::each32;
+use crate::memory::Value;
+use crate::op::{Handler, Lowered, Op, within};
+use crate::ops::Form;
+use crate::ops::sse::vectors;
+use crate::state::Cr4;
+
+/// Invalid operation, denormal operand, division by zero: found before anything is computed.
+const BEFORE: u32 = 0x07;
+/// Underflow.
+const UNDERFLOW: u32 = 0x10;
+/// Mask of underflow.
+const UNDERFLOW_MASK: u32 = 0x800;
+/// Flush to zero.
+const FLUSH: u32 = 0x8000;
+
+impl Exec<'_> {
+    /// Computes under the guest's MXCSR and notes what that raised. `run` must depend on MXCSR only.
+    ///
+    /// # Errors
+    /// #XM for an exception that is not masked; #UD if the system has not said that it can handle #XM (SDM 1, 11.5).
+    #[inline(always)]
+    pub(crate) fn compute<T>(&mut self, run: impl Fn(u32) -> Raised<T>) -> Result<T, Stop> {
+        let mxcsr = self.state.fpu.mxcsr;
+        if mxcsr & MASKS == MASKS {
+            let (result, raised) = run(mxcsr);
+            self.state.fpu.mxcsr |= raised;
+            return Ok(result);
+        }
+        self.compute_unmasked(mxcsr, run)
+    }
+
+    #[cold]
+    fn compute_unmasked<T>(&mut self, mxcsr: u32, run: impl Fn(u32) -> Raised<T>) -> Result<T, Stop> {
+        let mut control = mxcsr;
+        let mut tiny = 0;
+        if mxcsr & UNDERFLOW_MASK == 0 {
+            // Not masked, underflow is any tiny result, exact or not, and flushing is off (SDM 1, 4.9.1.5, 10.2.3.3). Flushing on
+            // the host tells whether there is a tiny result.
+            tiny = run(control | FLUSH).1 & UNDERFLOW;
+            control &= !FLUSH;
+        }
+        let (result, raised) = run(control);
+        let raised = raised | tiny;
+        let unmasked = raised & !(mxcsr >> 7) & FLAGS;
+        // An exception that is found before computing leaves nothing to be found afterwards.
+        let noted = if unmasked & BEFORE != 0 { raised & BEFORE } else { raised };
+        self.state.fpu.mxcsr |= noted;
+        if unmasked == 0 {
+            return Ok(result);
+        }
+        let handled = self.state.cr4.contains(Cr4::OSXMMEXCPT);
+        Err(self.raise(if handled { Fault::plain(vector::XM) } else { Fault::UD }))
+    }
+}
+
+macro_rules! arithmetic {
+    ($($name:ident)*) => {
+        /// The handler for an instruction of this family.
+        pub(super) fn lower(form: &Form<'_>) -> Option<Lowered> {
+            match form.instruction.mnemonic() {
+                $(Mnemonic::$name => within(handler::<host_sse::$name>(form)),)*
+                _ => estimates::lower(form),
+            }
+        }
+    };
+}
+
+arithmetic! {
+    Addps Addpd Addss Addsd
+    Subps Subpd Subss Subsd
+    Mulps Mulpd Mulss Mulsd
+    Divps Divpd Divss Divsd
+    Minps Minpd Minss Minsd
+    Maxps Maxpd Maxss Maxsd
+    Sqrtps Sqrtpd Sqrtss Sqrtsd
+    Cvtps2pd Cvtpd2ps Cvtss2sd Cvtsd2ss
+    Cvtdq2ps Cvtdq2pd
+    Cvtps2dq Cvttps2dq Cvtpd2dq Cvttpd2dq
+}
+
+/// The handler for the form of an instruction of two XMM registers, or one and memory.
+pub(super) fn handler<A: Arithmetic>(form: &Form<'_>) -> Handler {
+    match (form.is_memory(1), form.bytes_of(1)) {
+        (false, _) => from_register::<A>,
+        (true, 4) => from_memory::<A, u32>,
+        (true, 8) => from_memory::<A, u64>,
+        (true, _) => from_aligned::<A>,
+    }
+}
+
+fn from_register<A: Arithmetic>(exec: &mut Exec<'_>, op: &Op) -> Done {
+    exec.sse_ready()?;
+    let b = exec.xmm(op.src);
+    apply::<A>(exec, op, b)
+}
+
+fn from_memory<A: Arithmetic, T: Value>(exec: &mut Exec<'_>, op: &Op) -> Done {
+    exec.sse_ready()?;
+    let b = exec.load_operand::<T>(op)?;
+    apply::<A>(exec, op, b)
+}
+
+fn from_aligned<A: Arithmetic>(exec: &mut Exec<'_>, op: &Op) -> Done {
+    exec.sse_ready()?;
+    let b = exec.load_aligned(op)?;
+    apply::<A>(exec, op, b)
+}
+
+#[inline(always)]
+fn apply<A: Arithmetic>(exec: &mut Exec<'_>, op: &Op, b: u128) -> Done {
+    let a = exec.xmm(op.dst);
+    let result = exec.compute(|mxcsr| A::run(a, b, mxcsr))?;
+    exec.set_xmm(op.dst, result);
+    Ok(())
+}
+
+mod estimates {
+    use super::*;
+
+    const LOW: u128 = u32::MAX as u128;
+
+    vectors! {
+        Rcpps(_, b) => each32(b, b, |b: u32, _| reciprocal(b));
+        Rsqrtps(_, b) => each32(b, b, |b: u32, _| reciprocal_root(b));
+        Rcpss(a, b) => a & !LOW | u128::from(reciprocal(b as u32));
+        Rsqrtss(a, b) => a & !LOW | u128::from(reciprocal_root(b as u32));
+    }
+}

@@ -1,0 +1,154 @@
+//! Conversions between numbers in XMM registers and integers in general or MMX registers. Those within XMM registers are
+//! arithmetic.
+
+use iced_x86::{Code, Mnemonic};
+
+use crate::exec::Exec;
+use crate::fault::Done;
+use crate::fp::host_sse::{self, Arithmetic, FromInteger, ToInteger};
+use crate::memory::Value;
+use crate::op::{Handler, Lowered, Op, within};
+use crate::ops::Form;
+use crate::registers::Int;
+
+/// The handler for an instruction of this family.
+pub(super) fn lower(form: &Form<'_>) -> Option<Lowered> {
+    use host_sse::*;
+    within(match form.instruction.code() {
+        Code::Cvtss2si_r32_xmmm32 => to_integer::<Cvtss2si32, u32>(form),
+        Code::Cvtss2si_r64_xmmm32 => to_integer::<Cvtss2si64, u32>(form),
+        Code::Cvtsd2si_r32_xmmm64 => to_integer::<Cvtsd2si32, u64>(form),
+        Code::Cvtsd2si_r64_xmmm64 => to_integer::<Cvtsd2si64, u64>(form),
+        Code::Cvttss2si_r32_xmmm32 => to_integer::<Cvttss2si32, u32>(form),
+        Code::Cvttss2si_r64_xmmm32 => to_integer::<Cvttss2si64, u32>(form),
+        Code::Cvttsd2si_r32_xmmm64 => to_integer::<Cvttsd2si32, u64>(form),
+        Code::Cvttsd2si_r64_xmmm64 => to_integer::<Cvttsd2si64, u64>(form),
+        Code::Cvtsi2ss_xmm_rm32 => from_integer::<Cvtsi2ss32, u32>(form),
+        Code::Cvtsi2ss_xmm_rm64 => from_integer::<Cvtsi2ss64, u64>(form),
+        Code::Cvtsi2sd_xmm_rm32 => from_integer::<Cvtsi2sd32, u32>(form),
+        Code::Cvtsi2sd_xmm_rm64 => from_integer::<Cvtsi2sd64, u64>(form),
+        _ => return mmx(form),
+    })
+}
+
+fn to_integer<C: ToInteger, T: Value>(form: &Form<'_>) -> Handler {
+    if form.is_memory(1) { to_integer_memory::<C, T> } else { to_integer_register::<C> }
+}
+
+fn to_integer_register<C: ToInteger>(exec: &mut Exec<'_>, op: &Op) -> Done {
+    exec.sse_ready()?;
+    let b = exec.xmm(op.src);
+    let integer = exec.compute(|mxcsr| C::run(b, mxcsr))?;
+    exec.set_reg::<u64>(op.dst, integer);
+    Ok(())
+}
+
+fn to_integer_memory<C: ToInteger, T: Value>(exec: &mut Exec<'_>, op: &Op) -> Done {
+    exec.sse_ready()?;
+    let b = exec.load_operand::<T>(op)?;
+    let integer = exec.compute(|mxcsr| C::run(b, mxcsr))?;
+    exec.set_reg::<u64>(op.dst, integer);
+    Ok(())
+}
+
+fn from_integer<C: FromInteger, T: Int + Value>(form: &Form<'_>) -> Handler {
+    if form.is_memory(1) { from_integer_memory::<C, T> } else { from_integer_register::<C, T> }
+}
+
+fn from_integer_register<C: FromInteger, T: Int>(exec: &mut Exec<'_>, op: &Op) -> Done {
+    exec.sse_ready()?;
+    let (a, integer) = (exec.xmm(op.dst), exec.reg::<T>(op.src).zext());
+    let result = exec.compute(|mxcsr| C::run(a, integer, mxcsr))?;
+    exec.set_xmm(op.dst, result);
+    Ok(())
+}
+
+fn from_integer_memory<C: FromInteger, T: Value>(exec: &mut Exec<'_>, op: &Op) -> Done {
+    exec.sse_ready()?;
+    let integer = exec.load_operand::<T>(op)? as u64;
+    let a = exec.xmm(op.dst);
+    let result = exec.compute(|mxcsr| C::run(a, integer, mxcsr))?;
+    exec.set_xmm(op.dst, result);
+    Ok(())
+}
+
+/// Between an XMM and an MMX register: the conversion of two lanes within XMM registers, and a transition to MMX.
+fn mmx(form: &Form<'_>) -> Option<Lowered> {
+    use host_sse::*;
+    let memory = form.is_memory(1);
+    within(match (form.instruction.mnemonic(), memory) {
+        (Mnemonic::Cvtpi2ps, false) => from_mmx::<Cvtdq2ps, LOW64>,
+        (Mnemonic::Cvtpi2ps, true) => from_mmx_memory::<Cvtdq2ps, LOW64, true>,
+        (Mnemonic::Cvtpi2pd, false) => from_mmx::<Cvtdq2pd, { u128::MAX }>,
+        (Mnemonic::Cvtpi2pd, true) => from_mmx_memory::<Cvtdq2pd, { u128::MAX }, false>,
+        (Mnemonic::Cvtps2pi, false) => to_mmx::<Cvtps2dq, LOW64>,
+        (Mnemonic::Cvttps2pi, false) => to_mmx::<Cvttps2dq, LOW64>,
+        (Mnemonic::Cvtpd2pi, false) => to_mmx::<Cvtpd2dq, { u128::MAX }>,
+        (Mnemonic::Cvttpd2pi, false) => to_mmx::<Cvttpd2dq, { u128::MAX }>,
+        (Mnemonic::Cvtps2pi, true) => to_mmx_memory::<Cvtps2dq>,
+        (Mnemonic::Cvttps2pi, true) => to_mmx_memory::<Cvttps2dq>,
+        (Mnemonic::Cvtpd2pi, true) => to_mmx_aligned::<Cvtpd2dq>,
+        (Mnemonic::Cvttpd2pi, true) => to_mmx_aligned::<Cvttpd2dq>,
+        _ => return None,
+    })
+}
+
+/// The lower half of a register.
+const LOW64: u128 = u64::MAX as u128;
+
+/// Bits of `RESULT` come from the conversion, the others stay.
+fn from_mmx<C: Arithmetic, const RESULT: u128>(exec: &mut Exec<'_>, op: &Op) -> Done {
+    exec.sse_ready()?;
+    exec.mmx_ready()?;
+    let b = u128::from(exec.mmx(op.src));
+    let result = exec.compute(|mxcsr| C::run(0, b, mxcsr))?;
+    exec.enter_mmx();
+    exec.set_xmm(op.dst, exec.xmm(op.dst) & !RESULT | result & RESULT);
+    Ok(())
+}
+
+/// `TRANSITION`: CVTPI2PS turns to MMX even if no MMX register is named, CVTPI2PD does not (SDM 2).
+fn from_mmx_memory<C: Arithmetic, const RESULT: u128, const TRANSITION: bool>(
+    exec: &mut Exec<'_>,
+    op: &Op,
+) -> Done {
+    exec.sse_ready()?;
+    if TRANSITION {
+        exec.mmx_ready()?;
+    }
+    let b = exec.load_operand::<u64>(op)?;
+    let result = exec.compute(|mxcsr| C::run(0, b, mxcsr))?;
+    if TRANSITION {
+        exec.enter_mmx();
+    }
+    exec.set_xmm(op.dst, exec.xmm(op.dst) & !RESULT | result & RESULT);
+    Ok(())
+}
+
+/// Only bits of `OPERAND` are looked at, so that no other lane raises anything.
+fn to_mmx<C: Arithmetic, const OPERAND: u128>(exec: &mut Exec<'_>, op: &Op) -> Done {
+    exec.sse_ready()?;
+    exec.mmx_ready()?;
+    let b = exec.xmm(op.src) & OPERAND;
+    convert_to_mmx::<C>(exec, op, b)
+}
+
+fn to_mmx_memory<C: Arithmetic>(exec: &mut Exec<'_>, op: &Op) -> Done {
+    exec.sse_ready()?;
+    exec.mmx_ready()?;
+    let b = exec.load_operand::<u64>(op)?;
+    convert_to_mmx::<C>(exec, op, b)
+}
+
+fn to_mmx_aligned<C: Arithmetic>(exec: &mut Exec<'_>, op: &Op) -> Done {
+    exec.sse_ready()?;
+    exec.mmx_ready()?;
+    let b = exec.load_aligned(op)?;
+    convert_to_mmx::<C>(exec, op, b)
+}
+
+fn convert_to_mmx<C: Arithmetic>(exec: &mut Exec<'_>, op: &Op, b: u128) -> Done {
+    let result = exec.compute(|mxcsr| C::run(0, b, mxcsr))?;
+    exec.set_mmx(op.dst, result as u64);
+    Ok(())
+}
