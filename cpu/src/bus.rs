@@ -13,4 +13,9 @@ pub trait Bus {
     fn mmio_write(&mut self, now: u64, address: u64, size: u8, value: u64);
     /// Interrupt acknowledge cycle: the vector of the 8259A's pending request.
     fn acknowledge_interrupt(&mut self, now: u64) -> u8;
+    /// An interrupt message leaves the local APIC: an IPI. It is delivered (see [`crate::apic::deliver`]) before any processor executes
+    /// its next instruction; the slice ends after the instruction that sent it.
+    fn send_interrupt(&mut self, message: crate::apic::Message);
+    /// A level-triggered interrupt ended: the broadcast that the IOAPIC waits for. The slice ends here as well.
+    fn end_of_interrupt(&mut self, vector: u8);
 }

@@ -11,7 +11,7 @@ use crate::memory::Tlb;
 use crate::memory::tlb::Set;
 use crate::mode::Mode;
 use crate::op::Op;
-use crate::registers::{Int, SLOTS, Slots};
+use crate::registers::{Int, SLOTS, Slots, gpr};
 use crate::run::Leave;
 use crate::state::{CpuState, Cr0, Cr4, InterruptShadow, SegmentName};
 
@@ -202,6 +202,17 @@ impl<'a> Exec<'a> {
     #[inline(always)]
     pub fn set_reg<T: Int>(&mut self, register: u8, value: T) {
         T::set(&mut self.regs, register, value);
+    }
+
+    /// EDX:EAX, as instructions of 64-bit values have it in every mode.
+    pub(crate) fn edx_eax(&self) -> u64 {
+        u64::from(self.reg::<u32>(gpr::RDX)) << 32 | u64::from(self.reg::<u32>(gpr::RAX))
+    }
+
+    /// Sets EDX and EAX; in 64-bit mode the upper halves of both registers become 0.
+    pub(crate) fn set_edx_eax(&mut self, value: u64) {
+        self.set_reg(gpr::RDX, (value >> 32) as u32);
+        self.set_reg(gpr::RAX, value as u32);
     }
 
     /// The memory operand's offset, before the address size and the segment are applied.

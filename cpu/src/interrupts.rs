@@ -43,18 +43,20 @@ impl Exec<'_> {
     fn is_shadow_needed(&self) -> bool {
         self.state.pending_debug != 0
             || self.state.nmi_pending
-            || self.is_interrupt_pending()
+            || self.state.apic.is_interrupt_pending()
             || self.is_debugged()
     }
 
-    /// A maskable interrupt waits, of the local APIC or of the 8259A.
-    fn is_interrupt_pending(&self) -> bool {
-        false
-    }
-
-    /// Takes the vector of a maskable interrupt from whoever has one.
+    /// Takes the vector of a maskable interrupt from whoever has one: the 8259 pair comes before the local APIC.
     fn acknowledge(&mut self) -> Option<u8> {
-        None
+        if !self.state.apic.external_pending() {
+            return self.state.apic.acknowledge();
+        }
+        self.state.apic.acknowledge_external();
+        let now = self.now();
+        // What the pair drives changes with it.
+        self.request_leave(Leave::Bus);
+        Some(self.bus.acknowledge_interrupt(now))
     }
 
     fn deliver_counted(&mut self, event: Event) {
@@ -126,16 +128,6 @@ impl Exec<'_> {
     fn pushed_flags(&self, event: Event) -> u64 {
         self.flags.rflags() | if event.sets_rf() { RFlags::RF.bits() } else { 0 }
     }
-
-    pub(crate) fn is_local_apic(&self, _: u64) -> bool {
-        false
-    }
-
-    pub(crate) fn apic_load(&mut self, _: u64, _: u8) -> u64 {
-        0
-    }
-
-    pub(crate) fn apic_store(&mut self, _: u64, _: u8, _: u64) {}
 }
 
 #[cfg(test)]

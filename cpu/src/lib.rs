@@ -8,8 +8,11 @@
 //! Where to find what: `ops/` has one file for each family of instructions, `memory/` the way from a linear address to a byte,
 //! `run.rs` the loop around it all.
 
+pub mod apic;
 pub mod block_cache;
 pub mod bus;
+mod control;
+pub mod cpuid;
 mod decode;
 pub mod exec;
 pub mod fault;
@@ -18,6 +21,7 @@ mod fp;
 mod interrupts;
 pub mod memory;
 pub mod mode;
+pub mod msr;
 pub mod op;
 mod ops;
 mod privilege;
@@ -39,3 +43,6 @@ pub use state::CpuState;
 /// Virtual nanoseconds that each retired instruction takes. At 1 ns half of a boot would be busy waiting; 4 to 8 is near real
 /// hardware with its caches.
 pub const NS_PER_INSTRUCTION: u64 = 4;
+
+/// Ticks of the time-stamp counter in a virtual nanosecond: 2 GHz.
+pub const TSC_PER_NS: u64 = 2;

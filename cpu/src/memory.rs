@@ -7,7 +7,7 @@ mod runs;
 pub(crate) mod tlb;
 
 pub use access::Value;
-pub use paging::{Access, Translation};
+pub use paging::{Access, PHYSICAL_BITS, Translation};
 pub(crate) use runs::Row;
 pub use tlb::Tlb;
 
@@ -15,3 +15,8 @@ pub use tlb::Tlb;
 pub const PAGE_OFFSET: u64 = 0xfff;
 /// Bits of the number of its page.
 pub const PAGE_MASK: u64 = !PAGE_OFFSET;
+
+/// Whether the upper bits of a linear address are copies of bit 47.
+pub const fn is_canonical(linear: u64) -> bool {
+    (linear << 16) as i64 >> 16 == linear as i64
+}

@@ -11,6 +11,7 @@ mod bound;
 mod branch;
 mod carry_chain;
 mod conditional;
+mod control_registers;
 mod convert;
 mod crc32;
 mod debug_registers;
@@ -27,8 +28,12 @@ mod interrupt_flag;
 mod iret;
 mod mmx;
 mod mov;
+mod msr;
 mod multiply;
+mod port;
+mod processor;
 mod random;
+mod segment_base;
 mod segment_registers;
 mod selectors;
 mod shift;
@@ -36,6 +41,7 @@ mod sse;
 mod stack;
 mod strings;
 mod system_calls;
+mod translation;
 mod unary;
 mod x87;
 
@@ -44,6 +50,7 @@ mod tests;
 
 use iced_x86::{Code, Instruction, OpKind};
 
+use crate::cpuid::has_instruction;
 use crate::exec::{Exec, Missing};
 use crate::fault::{Done, Fault, Stop};
 use crate::mode::Mode;
@@ -176,10 +183,19 @@ const FAMILIES: &[Family] = &[
     mmx::lower,
     fpu_state::lower,
     x87::lower,
+    processor::lower,
+    port::lower,
+    msr::lower,
+    control_registers::lower,
+    translation::lower,
+    segment_base::lower,
 ];
 
 /// The handler for an instruction.
 pub(crate) fn lower(instruction: &Instruction, mode: Mode) -> Lowered {
+    if !has_instruction(instruction.code()) {
+        return undefined();
+    }
     let form = Form { instruction, mode };
     FAMILIES.iter().find_map(|family| family(&form)).unwrap_or_else(unimplemented)
 }

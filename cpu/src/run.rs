@@ -9,7 +9,13 @@ use crate::exec::{Exec, Missing};
 use crate::fault::Stop;
 use crate::memory::Tlb;
 use crate::mode::Mode;
-use crate::state::{Activity, CpuState};
+use crate::state::{Activity, CpuState, Cr0, Cr4, Efer};
+
+impl AsMut<CpuState> for Cpu {
+    fn as_mut(&mut self) -> &mut CpuState {
+        &mut self.state
+    }
+}
 
 /// A processor and what it remembers for speed. Everything but the state can be forgotten at any time.
 pub struct Cpu {
@@ -18,7 +24,11 @@ pub struct Cpu {
     tlb: Tlb,
     jumps: Box<[Jump; JUMPS]>,
     seen_code_epoch: u32,
+    seen_paging: Paging,
 }
+
+/// What decides how linear addresses are translated: CR0, CR3, CR4, EFER, IA32_APIC_BASE.
+type Paging = (Cr0, u64, Cr4, Efer, u64);
 
 /// What to run.
 #[derive(Debug, Clone, Copy)]
@@ -79,10 +89,11 @@ impl Cpu {
             epochs: (u32::MAX, u32::MAX),
             block: u32::MAX,
         };
-        Self { state, tlb: Tlb::default(), jumps: Box::new([none; JUMPS]), seen_code_epoch: 0 }
+        let seen_paging = paging(&state);
+        Self { state, tlb: Tlb::default(), jumps: Box::new([none; JUMPS]), seen_code_epoch: 0, seen_paging }
     }
 
-    /// Forgets translations: to be called after the state or the memory marks were changed from outside.
+    /// Forgets translations: to be called after memory or its marks were changed from outside.
     pub fn flush(&mut self) {
         self.tlb.flush(false);
     }
@@ -92,14 +103,24 @@ impl Cpu {
         if self.seen_code_epoch != cache.code_epoch() {
             self.tlb.forbid_all_writes();
         }
+        self.state.tick(slice.now);
+        if self.seen_paging != paging(&self.state) {
+            // INIT, or whoever else put another state here.
+            self.tlb.flush(false);
+        }
         let budget = i64::try_from(slice.instructions).unwrap_or(i64::MAX);
         let mut exec = Exec::new(&mut self.state, &mut self.tlb, ram, bus, slice.now, budget);
         let leave = exec.run(cache, &mut self.jumps);
         let exit = Exit { leave, retired: exec.retired(), spent: exec.spent() };
         exec.put_together();
         self.seen_code_epoch = cache.code_epoch();
+        self.seen_paging = paging(&self.state);
         exit
     }
+}
+
+fn paging(state: &CpuState) -> Paging {
+    (state.cr0, state.cr3, state.cr4, state.msrs.efer, state.apic.base())
 }
 
 impl Exec<'_> {
@@ -142,6 +163,10 @@ impl Exec<'_> {
             return Some(leave);
         }
         self.take_interrupts();
+        if let Some(leave) = self.leave.take() {
+            self.attention = true;
+            return Some(leave);
+        }
         match self.state.activity {
             Activity::Running => {}
             Activity::Halted | Activity::WaitForSipi => return Some(Leave::Halted),

@@ -3,7 +3,10 @@
 mod control;
 mod fpu;
 mod msrs;
+mod reset;
 mod segment;
+mod time;
+mod wait;
 
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +16,8 @@ pub(crate) use fpu::status;
 pub use msrs::Msrs;
 pub use segment::{Attributes, Segment, SegmentName, TableRegister};
 
-use crate::flags::RFlags;
+use crate::apic::LocalApic;
+use crate::cpuid::Identity;
 use crate::mode::{CodeWidth, Mode};
 
 /// Whether and how a processor goes on.
@@ -77,6 +81,10 @@ pub struct CpuState {
     pub fpu: Fpu,
     /// Where RDRAND and RDSEED have got to. Whoever makes the machine sets it from the seed, for each processor another.
     pub random: u64,
+    /// Local APIC.
+    pub apic: LocalApic,
+    /// What CPUID says.
+    pub identity: Identity,
     /// Goes on, waits, or is dead.
     pub activity: Activity,
     /// What the last instruction holds back.
@@ -89,38 +97,13 @@ pub struct CpuState {
     pub nmi_blocked: bool,
 }
 
-impl CpuState {
-    /// After power-on or RESET (SDM 3A, table 9-1), before any firmware ran.
-    pub fn reset() -> Self {
-        let mut segments = [Segment::real(0); 6];
-        segments[SegmentName::Cs as usize] = Segment { base: 0xffff_0000, ..Segment::real_code(0xf000) };
-        Self {
-            // RDX holds the processor's signature; CPUID's owner sets it.
-            gpr: [0; 16],
-            rip: 0xfff0,
-            rflags: RFlags::FIXED,
-            segments,
-            ldtr: Segment::system(Attributes::LDT),
-            tr: Segment::system(Attributes::BUSY_TSS),
-            gdtr: TableRegister { base: 0, limit: 0xffff },
-            idtr: TableRegister { base: 0, limit: 0xffff },
-            cr0: Cr0::CD | Cr0::NW | Cr0::ET,
-            cr2: 0,
-            cr3: 0,
-            cr4: Cr4::empty(),
-            xcr0: 1,
-            debug: [0, 0, 0, 0, 0xffff_0ff0, 0x400],
-            msrs: Msrs::default(),
-            fpu: Fpu::default(),
-            random: 0,
-            activity: Activity::Running,
-            shadow: InterruptShadow::None,
-            pending_debug: 0,
-            nmi_pending: false,
-            nmi_blocked: false,
-        }
+impl AsMut<Self> for CpuState {
+    fn as_mut(&mut self) -> &mut Self {
+        self
     }
+}
 
+impl CpuState {
     /// A segment register.
     #[inline]
     pub fn segment(&self, name: SegmentName) -> &Segment {

@@ -73,6 +73,8 @@ impl Bus for QuietBus {
     fn acknowledge_interrupt(&mut self, _: u64) -> u8 {
         0x31
     }
+    fn send_interrupt(&mut self, _: crate::apic::Message) {}
+    fn end_of_interrupt(&mut self, _: u8) {}
 }
 
 /// The machine.

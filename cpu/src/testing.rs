@@ -32,6 +32,42 @@ impl Bus for NoBus {
     fn acknowledge_interrupt(&mut self, _: u64) -> u8 {
         0xff
     }
+    fn send_interrupt(&mut self, _: crate::apic::Message) {}
+    fn end_of_interrupt(&mut self, _: u8) {}
+}
+
+/// A bus that keeps what was done to it and answers with what it was given.
+#[derive(Debug, Default, PartialEq)]
+pub struct Recorder {
+    /// What ports read as.
+    pub input: u32,
+    /// Time, port, size and, if written, value.
+    pub ports: Vec<(u64, u16, u8, Option<u32>)>,
+    pub messages: Vec<crate::apic::Message>,
+    pub ends: Vec<u8>,
+}
+
+impl Bus for Recorder {
+    fn port_read(&mut self, now: u64, port: u16, size: u8) -> u32 {
+        self.ports.push((now, port, size, None));
+        self.input
+    }
+    fn port_write(&mut self, now: u64, port: u16, size: u8, value: u32) {
+        self.ports.push((now, port, size, Some(value)));
+    }
+    fn mmio_read(&mut self, _: u64, _: u64, _: u8) -> u64 {
+        u64::MAX
+    }
+    fn mmio_write(&mut self, _: u64, _: u64, _: u8, _: u64) {}
+    fn acknowledge_interrupt(&mut self, _: u64) -> u8 {
+        0xff
+    }
+    fn send_interrupt(&mut self, message: crate::apic::Message) {
+        self.messages.push(message);
+    }
+    fn end_of_interrupt(&mut self, vector: u8) {
+        self.ends.push(vector);
+    }
 }
 
 /// A machine.
@@ -104,6 +140,11 @@ impl Guest {
     /// Runs this many instructions.
     pub fn run(&mut self, instructions: u64) -> Exit {
         self.cpu.run(&mut self.cache, &self.ram, &mut NoBus, Slice { now: 0, instructions })
+    }
+
+    /// Runs this many instructions from this time on, on this bus.
+    pub fn run_on(&mut self, bus: &mut dyn Bus, now: u64, instructions: u64) -> Exit {
+        self.cpu.run(&mut self.cache, &self.ram, bus, Slice { now, instructions })
     }
 
     /// Runs the code once from its start to its end; there must be no branch in it.

@@ -53,6 +53,11 @@ bitflags! {
     }
 }
 
+impl Cr4 {
+    /// Those of them that software can set: virtual-8086 extensions are not advertised.
+    pub const ADVERTISED: Self = Self::all().difference(Self::VME.union(Self::PVI));
+}
+
 impl Default for Efer {
     fn default() -> Self {
         Self::empty()

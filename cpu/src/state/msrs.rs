@@ -21,7 +21,11 @@ pub struct Msrs {
     /// What the TSC is ahead of virtual time, modulo 2^64 (also IA32_TSC_ADJUST).
     pub tsc_adjust: u64,
     pub pat: u64,
+    /// The bits that software can change.
     pub misc_enable: u64,
+    /// Bit 1 is BTF: single step stops at branches.
+    pub debug_control: u64,
+    pub mcg_status: u64,
     pub mtrr_def_type: u64,
     pub mtrr_fixed: [u64; 11],
     /// Base and mask of each variable range.
@@ -44,6 +48,8 @@ impl Default for Msrs {
             tsc_adjust: 0,
             pat: 0x0007_0406_0007_0406,
             misc_enable: 1,
+            debug_control: 0,
+            mcg_status: 0,
             mtrr_def_type: 0,
             mtrr_fixed: [0; 11],
             mtrr_variable: [(0, 0); 8],
