@@ -101,6 +101,20 @@ impl Bench {
         self.trace.push('\n');
     }
 
+    /// Goes to the device's next deadline. Returns whether it had one.
+    pub(crate) fn step(&mut self, device: &mut impl Device) -> bool {
+        let Some(due) = device.deadline() else { return false };
+        self.now = self.now.max(due);
+        device.tick(&mut self.cx());
+        true
+    }
+
+    /// Goes from deadline to deadline until the device has none, which is soon.
+    pub(crate) fn settle(&mut self, device: &mut impl Device) {
+        let steps = (0..10_000).take_while(|_| self.step(device)).count();
+        assert!(steps < 10_000, "the device never comes to rest");
+    }
+
     /// Lets time pass, calling the device at its deadlines.
     pub(crate) fn pass(&mut self, device: &mut impl Device, nanoseconds: u64) {
         let end = self.now.after(nanoseconds);

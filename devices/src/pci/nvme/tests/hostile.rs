@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::driver::*;
-use crate::Device;
+use crate::bench::abuses;
 use crate::pci::{Bus, slot_memory};
 
 #[test]
@@ -86,28 +86,12 @@ proptest! {
         prop_assert!(serde_json::from_str::<Bus>(&text).unwrap() == driver.bus);
     }
 
-    /// Anything to any register.
+    /// Anything to any register of a controller that was started.
     #[test]
-    fn registers_of_garbage(
-        accesses in prop::collection::vec(
-            (prop_oneof![3 => 0u64..0x40, 2 => 0x1000u64..0x1030, 1 => 0u64..0x5000], 0u32..4, any::<Option<u64>>()),
-            0..200,
-        ),
-        start: bool,
-    ) {
-        let mut driver = Driver::new(crate::disk::Media::blank(1 << 20).unwrap(), false);
-        if start {
-            driver.enable();
-        }
-        for (offset, size, value) in accesses {
-            let (address, size) = (slot_memory(SLOT) + offset, 1 << size);
-            match value {
-                Some(value) => driver.bus.write(address, size, value, &mut driver.bench.cx()),
-                None => {
-                    driver.bus.read(address, size, &mut driver.bench.cx());
-                }
-            }
-            driver.finish();
-        }
+    fn registers_of_garbage(first in abuses(), second in abuses()) {
+        let mut driver = Driver::blank();
+        let registers = (0..0x40).step_by(4).chain([0x15, 0x1000, 0x1004, 0x1008, 0x100c, 0x1010, 0x4000, 0x400c]);
+        let addresses: Vec<u64> = registers.map(|offset| slot_memory(SLOT) + offset).collect();
+        driver.bench.abuse(&mut driver.bus, &addresses, &[first, second].concat());
     }
 }
