@@ -1,6 +1,7 @@
-//! MOVS, STOS, LODS, SCAS, CMPS, and how they are repeated.
+//! MOVS, STOS, LODS, SCAS, CMPS, INS, OUTS, and how they are repeated.
 
 mod each;
+mod port;
 
 use iced_x86::Code;
 
@@ -75,7 +76,7 @@ pub fn lower(form: &Form<'_>) -> Option<Lowered> {
         Code::Cmpsw_m16_m16 => conditional::<each::Compare, u16>(form),
         Code::Cmpsd_m32_m32 => conditional::<each::Compare, u32>(form),
         Code::Cmpsq_m64_m64 => conditional::<each::Compare, u64>(form),
-        _ => None,
+        _ => port::lower(form),
     }
 }
 
