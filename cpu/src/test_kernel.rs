@@ -1,6 +1,5 @@
 //! For tests: a machine with the tables of a small kernel, in any mode, and instructions to try on it.
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
-#![allow(dead_code, reason = "tests of far transfers come next")]
 
 use iced_x86::IcedError;
 use iced_x86::code_asm::CodeAssembler;

@@ -145,3 +145,6 @@ impl Exec<'_> {
         Breakpoint { bit: 1 << number, waits, address: self.state.debug[number % 4], bytes }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -138,3 +138,6 @@ fn swapgs(exec: &mut Exec<'_>, _: &Op) -> Done {
     std::mem::swap(gs, &mut exec.state.msrs.kernel_gs_base);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
