@@ -84,7 +84,8 @@ pub struct Kernel {
     bits: u32,
 }
 
-type Code<'a> = &'a dyn Fn(&mut CodeAssembler) -> Result<(), IcedError>;
+/// What assembles the code under test.
+pub type Code<'a> = &'a dyn Fn(&mut CodeAssembler) -> Result<(), IcedError>;
 
 impl Kernel {
     /// 64-bit mode at level 0, everything mapped where it is, for users as well.

@@ -234,6 +234,11 @@ impl Tlb {
         }
     }
 
+    /// Where fetches led before says nothing any more.
+    pub fn forget_fetches(&mut self) {
+        self.epoch = self.epoch.wrapping_add(1);
+    }
+
     /// Changes whenever a translation for fetches may have gone.
     #[inline(always)]
     pub fn epoch(&self) -> u32 {

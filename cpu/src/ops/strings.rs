@@ -8,6 +8,7 @@ use iced_x86::Code;
 use crate::exec::Exec;
 use crate::fault::{Done, Stop};
 use crate::flags::RFlags;
+use crate::memory::tlb::Set;
 use crate::memory::{Row, Value};
 use crate::op::{Handler, Lowered, Op, last, within};
 use crate::ops::Form;
@@ -179,8 +180,13 @@ fn address<T: Int>(exec: &mut Exec<'_>, op: &Op, register: u8, write: bool) -> R
     exec.linear(SegmentName::Es, offset & op.segment.address_mask(), u32::from(T::BYTES), write)
 }
 
-/// The elements from RSI or RDI on, and how many of at most `most` are sure to violate no limit and not to wrap around.
+/// The elements from RSI or RDI on, and how many of at most `most` are sure to violate no limit and not to wrap around, if
+/// that can be said of many at once.
 fn row<T: Int>(exec: &mut Exec<'_>, op: &Op, register: u8, write: bool, most: u64) -> Option<(Row, u64)> {
+    if exec.data_set == Set::UserAligned {
+        // Each element's alignment is checked.
+        return None;
+    }
     let backward = is_backward(exec);
     let bytes = u64::from(T::BYTES);
     let offset = exec.reg::<u64>(register) & op.segment.address_mask();
