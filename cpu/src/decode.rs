@@ -87,6 +87,7 @@ fn decode(code: &[u8], mode: Mode) -> Option<(Vec<Op>, u32, u16)> {
     let most = if mode.is_alone() { 1 } else { MOST };
     let mut decoder = Decoder::with_ip(mode.bits(), code, 0, DecoderOptions::NONE);
     let mut instruction = Instruction::default();
+    let mut previous = Instruction::default();
     let mut instructions: Vec<Op> = Vec::with_capacity(8);
     let mut count = 0;
     while instructions.len() < most && decoder.can_decode() {
@@ -99,11 +100,18 @@ fn decode(code: &[u8], mode: Mode) -> Option<(Vec<Op>, u32, u16)> {
         if lowered.place == Place::Alone && !instructions.is_empty() {
             break;
         }
-        instructions.push(ops::operands(&instruction, mode, lowered));
         count += 1;
+        if let Some(first) = instructions.last_mut()
+            && let Some(pair) = ops::fuse(&previous, first, &instruction, mode)
+        {
+            *first = pair;
+            break;
+        }
+        instructions.push(ops::operands(&instruction, mode, lowered));
         if lowered.place != Place::Within {
             break;
         }
+        previous = instruction;
     }
     let bytes = instructions.last()?.next;
     Some((instructions, count, bytes))

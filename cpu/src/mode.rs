@@ -43,7 +43,7 @@ impl Mode {
 
     /// Whether this is 64-bit mode.
     pub fn is_64(self) -> bool {
-        self.width() == CodeWidth::Bits64
+        self.0 & CodeWidth::Bits64 as u8 != 0
     }
 
     /// Bits of the stack pointer that count: 16, 32 or 64.

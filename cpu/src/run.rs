@@ -223,9 +223,9 @@ impl Exec<'_> {
         }
         self.budget -= count;
         self.rip = self.wrap_ip(start.wrapping_add(u64::from(block.bytes)));
-        for (done, op) in block.ops.iter().enumerate() {
+        for op in &block.ops {
             if let Err(stop) = (op.run)(self, op) {
-                self.budget += count - done as i64;
+                self.budget += count - block.done_before(op);
                 return Err(self.stopped(stop, op, start));
             }
         }
@@ -278,6 +278,7 @@ impl Exec<'_> {
         }
     }
 
+    #[cold]
     fn stopped(&mut self, stop: Stop, op: &crate::op::Op, start: u64) -> Stop {
         self.rip = self.wrap_ip(start.wrapping_add(u64::from(op.start)));
         if op.segment.segment() == crate::state::SegmentName::Ss { self.as_stack_fault(stop) } else { stop }
@@ -294,7 +295,7 @@ impl Exec<'_> {
 
     #[inline(always)]
     fn wrap_ip(&self, ip: u64) -> u64 {
-        ip & self.mode.ip_mask()
+        if self.mode.is_64() { ip } else { ip & self.mode.ip_mask() }
     }
 }
 
