@@ -245,7 +245,12 @@ impl Kernel {
 
     /// Runs instructions; each delivery of an event counts as one.
     pub fn run(&mut self, instructions: u64) -> Exit {
-        let exit = self.cpu.run(&mut self.cache, &self.ram, &mut QuietBus, Slice { now: 0, instructions });
+        self.run_at(0, instructions)
+    }
+
+    /// The same at this time.
+    pub fn run_at(&mut self, now: u64, instructions: u64) -> Exit {
+        let exit = self.cpu.run(&mut self.cache, &self.ram, &mut QuietBus, Slice { now, instructions });
         self.cpu.flush();
         exit
     }
