@@ -1,9 +1,11 @@
 //! The `kjvm` command: arguments in, library calls, plain words out.
 
+mod boot;
 mod failure;
 mod kernels;
 mod output;
 mod progress;
+mod terminal;
 
 use std::process::ExitCode;
 
@@ -32,6 +34,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Boot a kernel on the software engine, its console on the terminal. Ctrl-C ends it.
+    Boot(Box<boot::Boot>),
     /// The kernels that run inside the machine: compile, fetch, examine, remove.
     #[command(subcommand)]
     Kernels(kernels::Command),
@@ -41,6 +45,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     output::set_up(level(&arguments));
     let result = match arguments.command {
+        Command::Boot(command) => boot::run(&command, arguments.quiet),
         Command::Kernels(command) => kernels::run(command, arguments.quiet),
     };
     match result {

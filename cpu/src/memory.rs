@@ -2,12 +2,14 @@
 
 mod access;
 mod paging;
+mod peek;
 mod physical;
 mod runs;
 pub(crate) mod tlb;
 
 pub use access::Value;
 pub use paging::{Access, PHYSICAL_BITS, Translation};
+pub use peek::peek;
 pub(crate) use runs::Row;
 pub use tlb::Tlb;
 

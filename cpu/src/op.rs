@@ -248,6 +248,8 @@ fn register_number(register: Register) -> u8 {
         Register::AH | Register::CH | Register::DH | Register::BH => {
             HIGH_BYTE | (register as u8 - Register::AH as u8)
         }
+        // iced-x86 numbers SPL to R15L behind BH.
+        _ if register.is_gpr8() => register.full_register().number() as u8,
         _ => register.number() as u8,
     }
 }
@@ -261,5 +263,17 @@ pub fn segment_name(register: Register) -> SegmentName {
         Register::FS => SegmentName::Fs,
         Register::GS => SegmentName::Gs,
         _ => SegmentName::Ds,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn byte_registers_have_the_numbers_of_their_registers() {
+        let numbers =
+            [Register::AL, Register::BH, Register::SPL, Register::DIL, Register::R8L, Register::R15L];
+        assert_eq!(numbers.map(register_number), [0, HIGH_BYTE | 3, 4, 7, 8, 15]);
     }
 }

@@ -17,6 +17,7 @@ pub mod manifest;
 pub mod modules;
 pub mod programs;
 pub mod progress;
+pub mod provision;
 mod slot;
 pub mod source;
 pub mod stock;

@@ -1,1 +1,20 @@
 //! The machine: board, engines, clock, power, digests.
+//!
+//! [`Machine`] is the whole PC; [`Config`] says what to build. The parts are plain data: [`board::Board`] shows them on one page.
+
+pub mod autopsy;
+pub mod board;
+pub mod clock;
+pub mod config;
+pub mod digest;
+pub mod engine;
+pub mod kallsyms;
+pub mod machine;
+
+pub use autopsy::Autopsy;
+pub use board::Board;
+pub use clock::Clock;
+pub use config::Config;
+pub use digest::Digest;
+pub use engine::{Limit, Stop};
+pub use machine::{Entry, Machine, MachineError};

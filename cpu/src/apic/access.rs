@@ -78,6 +78,3 @@ impl Exec<'_> {
         self.request_leave(Leave::Bus);
     }
 }
-
-#[cfg(test)]
-mod tests;

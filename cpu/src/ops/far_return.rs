@@ -117,6 +117,3 @@ impl Exec<'_> {
         };
     }
 }
-
-#[cfg(test)]
-mod tests;

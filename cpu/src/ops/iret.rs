@@ -106,6 +106,3 @@ fn set_flags(exec: &mut Exec<'_>, popped: RFlags, image: u64) {
     }
     exec.flags.replace(popped, flags);
 }
-
-#[cfg(test)]
-mod tests;

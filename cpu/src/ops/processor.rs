@@ -60,6 +60,3 @@ fn set_ac<const SET: bool>(exec: &mut Exec<'_>, _: &Op) -> Done {
 fn invalidate_caches(exec: &mut Exec<'_>, _: &Op) -> Done {
     exec.require_supervisor()
 }
-
-#[cfg(test)]
-mod tests;

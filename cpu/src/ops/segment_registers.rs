@@ -117,6 +117,3 @@ fn load_pointer<const SEGMENT: u8, const BYTES: u8>(exec: &mut Exec<'_>, op: &Op
     }
     Ok(())
 }
-
-#[cfg(test)]
-mod tests;

@@ -122,8 +122,9 @@ fn sysexit<const TO_64: bool>(exec: &mut Exec<'_>, _: &Op) -> Done {
 }
 
 fn enter(exec: &mut Exec<'_>, code: Segment, stack: Segment) {
-    let pointer = exec.regs[RSP as usize];
-    exec.switch_to(code, stack, pointer);
+    exec.state.segments[SegmentName::Cs as usize] = code;
+    exec.state.segments[SegmentName::Ss as usize] = stack;
+    exec.rights_changed();
     // IF or TF may have been set.
     exec.attention = true;
 }
@@ -137,6 +138,3 @@ fn swapgs(exec: &mut Exec<'_>, _: &Op) -> Done {
     std::mem::swap(gs, &mut exec.state.msrs.kernel_gs_base);
     Ok(())
 }
-
-#[cfg(test)]
-mod tests;

@@ -59,6 +59,3 @@ fn invpcid<T: Int>(exec: &mut Exec<'_>, op: &Op) -> Done {
     }
     Ok(())
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,120 @@
+//! A machine with the agent in it, talked to in virtual time.
+//!
+//! Nothing depends on the host's clock: how long somebody is patient is measured in the guest's time, and what the host says enters
+//! the machine a fixed time after what it answers.
+
+use agent_link::{Conversation, Event};
+use agent_protocol::message::{Answer, Ask, Failure, Ready};
+use thiserror::Error;
+use vmm::{Limit, Machine, Stop};
+
+use crate::tape::Tape;
+
+/// Nanoseconds from what the agent says to the first byte of the host's answer.
+const REPLY_AFTER: u64 = 100_000;
+/// Nanoseconds without a word after which the host repeats itself.
+const PATIENCE: u64 = 5_000_000_000;
+
+/// The agent did not do as hoped.
+#[derive(Debug, Error)]
+pub enum GuestError {
+    /// The machine stopped.
+    #[error("the machine stopped while the agent was waited for: {0:?}")]
+    Stopped(Stop),
+    /// Too long.
+    #[error("no word from the agent within {} s of the guest's time", .within / 1_000_000_000)]
+    Silent {
+        /// Nanoseconds.
+        within: u64,
+    },
+    /// It said no.
+    #[error("the agent refused: {0}")]
+    Refused(Failure),
+    /// The session is over.
+    #[error("the machine went away instead of answering")]
+    WentAway,
+    /// Asked while nobody listens, or too much to say.
+    #[error("cannot ask now: {0}")]
+    Ask(String),
+}
+
+/// A machine and the conversation with its agent.
+pub struct Guest {
+    /// The machine.
+    pub machine: Machine,
+    /// What it said.
+    pub tape: Tape,
+    conversation: Conversation,
+}
+
+impl Guest {
+    /// Around a machine that is about to boot.
+    pub fn new(machine: Machine) -> Self {
+        let mut tape = Tape::default();
+        tape.stop_for_agent = true;
+        Self { machine, tape, conversation: Conversation::default() }
+    }
+
+    /// Waits until an agent is ready, at most this many nanoseconds of the guest's time.
+    ///
+    /// # Errors
+    /// [`GuestError`].
+    pub fn wait_ready(&mut self, within: u64) -> Result<Ready, GuestError> {
+        loop {
+            if let Event::Ready(ready) = self.next_event(within)? {
+                return Ok(ready);
+            }
+        }
+    }
+
+    /// Asks the agent and waits for its answer, at most this many nanoseconds of the guest's time.
+    ///
+    /// # Errors
+    /// [`GuestError`].
+    pub fn ask(&mut self, ask: &Ask, within: u64) -> Result<Answer, GuestError> {
+        match self.conversation.ask(ask) {
+            Ok(Some(_)) => {}
+            Ok(None) => return Err(GuestError::Ask("nobody listens".into())),
+            Err(error) => return Err(GuestError::Ask(error.to_string())),
+        }
+        match self.next_event(within)? {
+            Event::Reply { result, .. } => result.map_err(GuestError::Refused),
+            Event::Ready(_) | Event::Going { .. } | Event::Noise(_) => Err(GuestError::WentAway),
+        }
+    }
+
+    /// Lets the guest run for this many nanoseconds of its time without saying anything.
+    pub fn rest(&mut self, nanoseconds: u64) {
+        let end = self.machine.now().after(nanoseconds);
+        let limit = Limit { time: Some(end), instructions: None };
+        while self.machine.run(limit, &mut self.tape) == Stop::Triggered {}
+    }
+
+    /// The next event that is not noise.
+    fn next_event(&mut self, within: u64) -> Result<Event, GuestError> {
+        let end = self.machine.now().after(within);
+        let mut speak = self.machine.now().after(PATIENCE);
+        loop {
+            let outgoing = self.conversation.take_outgoing();
+            if !outgoing.is_empty() {
+                self.machine.receive(1, &outgoing, REPLY_AFTER, &mut self.tape);
+            }
+            let limit = Limit { time: Some(speak.min(end)), instructions: None };
+            match self.machine.run(limit, &mut self.tape) {
+                Stop::Triggered => {}
+                Stop::Time if self.machine.now() >= end => return Err(GuestError::Silent { within }),
+                Stop::Time => {
+                    self.conversation.silence();
+                    speak = self.machine.now().after(PATIENCE);
+                }
+                stop => return Err(GuestError::Stopped(stop)),
+            }
+            let said = self.tape.take_agent();
+            if let Some(event) =
+                self.conversation.receive(&said).into_iter().find(|event| !matches!(event, Event::Noise(_)))
+            {
+                return Ok(event);
+            }
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Everything a machine says, as it says it.
+
+use devices::{Event, Observer, VirtualTime};
+
+/// Keeps what leaves the serial ports. Stops the machine after each line of the agent, after the text somebody waits for, and
+/// on nothing else.
+#[derive(Default)]
+pub struct Tape {
+    /// Everything the kernels wrote to the console.
+    console: Vec<u8>,
+    /// Bytes of the agent nobody has read yet.
+    agent: Vec<u8>,
+    /// Whether the agent's lines stop the machine.
+    pub stop_for_agent: bool,
+    awaited: Option<Vec<u8>>,
+    seen: bool,
+    /// Also told of each byte of the console.
+    echo: Option<Box<dyn FnMut(u8)>>,
+}
+
+impl Tape {
+    /// Also tells somebody of each byte of the console.
+    pub fn echo_to(&mut self, echo: Box<dyn FnMut(u8)>) {
+        self.echo = Some(echo);
+    }
+
+    /// Stops the machine when the console has said this.
+    pub fn await_text(&mut self, text: &str) {
+        self.awaited = (!text.is_empty()).then(|| text.as_bytes().to_vec());
+        self.seen = false;
+    }
+
+    /// Whether what was awaited has been said.
+    pub fn was_seen(&self) -> bool {
+        self.seen
+    }
+
+    /// What the agent said since the last call.
+    pub fn take_agent(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.agent)
+    }
+
+    /// Everything on the console so far.
+    pub fn console(&self) -> String {
+        String::from_utf8_lossy(&self.console).into_owned()
+    }
+
+    fn hear(&mut self, byte: u8) -> bool {
+        self.console.push(byte);
+        if let Some(echo) = &mut self.echo {
+            echo(byte);
+        }
+        let awaited = self.awaited.as_ref().is_some_and(|text| self.console.ends_with(text));
+        self.seen |= awaited;
+        awaited
+    }
+}
+
+impl Observer for Tape {
+    fn event(&mut self, _: VirtualTime, event: Event) -> bool {
+        match event {
+            Event::Serial { port: 0, byte } => self.hear(byte),
+            Event::Serial { byte, .. } => {
+                self.agent.push(byte);
+                self.stop_for_agent && byte == b'\n'
+            }
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn say(tape: &mut Tape, port: u8, text: &str) -> Vec<bool> {
+        text.bytes().map(|byte| tape.event(VirtualTime(0), Event::Serial { port, byte })).collect()
+    }
+
+    #[test]
+    fn it_stops_after_the_text_that_is_awaited_and_after_the_agents_lines() {
+        let mut tape = Tape { stop_for_agent: true, ..Tape::default() };
+        tape.await_text("ok");
+        assert_eq!(say(&mut tape, 0, "xokx"), [false, false, true, false]);
+        assert!(tape.was_seen());
+        assert_eq!(say(&mut tape, 1, "a\n"), [false, true]);
+        assert_eq!((tape.take_agent(), tape.console()), (b"a\n".to_vec(), "xokx".to_owned()));
+    }
+}

@@ -1,0 +1,104 @@
+//! Guests for tests.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
+#![allow(dead_code, reason = "not every test uses all of it")]
+
+use agent_protocol::message::{Answer, Ask, Partition, PartitionKind, Workload};
+use devices::disk::{Disk, DiskConfig, Latency, Media};
+use firmware::boot::Payload;
+use guest_kernels::provision;
+use scenarios::{Guest, Kernel};
+use vmm::{Autopsy, Config, Entry, Machine};
+
+/// A second of the guest's time.
+pub const SECOND: u64 = 1_000_000_000;
+
+/// What every guest is told on its command line.
+pub const COMMAND_LINE: &str =
+    "console=ttyS0 panic=-1 oops=panic random.trust_cpu=on kjvm.role=A kjvm.epoch=1000";
+
+fn blank_disk(mib: u64) -> Disk {
+    let config =
+        DiskConfig { id: 0, serial: Some("kjvm-0".into()), read_only: false, latency: Latency::default() };
+    Disk::new(config, Media::blank(mib << 20).unwrap())
+}
+
+/// A kernel of the catalogue in a machine with a blank disk, about to execute its first instruction.
+pub fn guest(name: &str, processors: u32, entry: Entry) -> Guest {
+    let config = Config { processors, ..Config::default() };
+    guest_of(name, config, entry)
+}
+
+/// The same with another seed.
+pub fn guest_with_seed(name: &str, processors: u32, seed: u64) -> Guest {
+    guest_of(name, Config { processors, seed, ..Config::default() }, Entry::Pvh)
+}
+
+fn guest_of(name: &str, config: Config, entry: Entry) -> Guest {
+    let provided = provision::kernel(name, &|text| eprintln!("{text}")).unwrap();
+    let kernel = Kernel::read(&provided.bzimage, entry).unwrap();
+    let memory = if name.starts_with("stock-") { 512 << 20 } else { 256 << 20 };
+    let config = Config { memory, ..config };
+    let mut machine = Machine::new(config, vec![blank_disk(320)]).unwrap();
+    let payload =
+        Payload { kernel: &kernel.bytes, initrd: Some(&provided.initrd), command_line: COMMAND_LINE };
+    machine.boot(kernel.entry, &payload).unwrap();
+    Guest::new(machine)
+}
+
+/// Panics with everything a person wants to see.
+pub fn give_up(guest: &Guest, what: &str) -> ! {
+    let console = guest.tape.console();
+    let lines: Vec<&str> = console.lines().collect();
+    let end = lines[lines.len().saturating_sub(60)..].join("\n");
+    panic!("{what}\n{end}\n{}", Autopsy::of(&guest.machine));
+}
+
+/// Asks; the answer has to be a good one.
+pub fn ask(guest: &mut Guest, ask: &Ask) -> Answer {
+    match guest.ask(ask, 120 * SECOND) {
+        Ok(answer) => answer,
+        Err(error) => give_up(guest, &format!("{ask:?}: {error}")),
+    }
+}
+
+/// Waits for the agent.
+pub fn wait_ready(guest: &mut Guest) {
+    if let Err(error) = guest.wait_ready(120 * SECOND) {
+        give_up(guest, &error.to_string());
+    }
+}
+
+/// ext4, swap and all workloads on the blank disk.
+pub fn start_workloads(guest: &mut Guest) {
+    let partition = |mib, kind| Partition { mib, kind };
+    let partitions = vec![partition(64, PartitionKind::Linux), partition(192, PartitionKind::Swap)];
+    ask(guest, &Ask::Partition { disk: "/dev/vda".into(), partitions });
+    ask(guest, &Ask::MakeExt4 { device: "/dev/vda1".into(), arguments: Vec::new() });
+    let (device, at, fstype) = ("/dev/vda1".into(), "/data".into(), "ext4".into());
+    ask(guest, &Ask::Mount { device, at, fstype, options: String::new() });
+    ask(guest, &Ask::MakeSwap { device: "/dev/vda2".into() });
+    ask(guest, &Ask::SwapOn { device: "/dev/vda2".into(), priority: None });
+    let (workloads, directory) = (Workload::ALL.to_vec(), "/data".into());
+    ask(guest, &Ask::StartWorkloads { workloads, directory, kib: 1024, seed: 7 });
+}
+
+/// Every workload made progress since the last look, and none found a difference.
+pub fn workloads_are_clean(guest: &mut Guest) {
+    let mut before = None;
+    for _ in 0..20 {
+        let Answer::Workloads(reports) = ask(guest, &Ask::CheckWorkloads) else {
+            give_up(guest, "no workload reports")
+        };
+        assert_eq!(reports.len(), Workload::ALL.len());
+        for report in &reports {
+            assert!(report.differences.is_empty(), "{}: {:?}", report.workload.name(), report.differences);
+        }
+        let progress: Vec<u64> = reports.iter().map(|report| report.progress).collect();
+        if before.as_ref().is_some_and(|before: &Vec<u64>| before.iter().zip(&progress).all(|(a, b)| a < b)) {
+            return;
+        }
+        before.get_or_insert(progress);
+        guest.rest(SECOND / 5);
+    }
+    give_up(guest, "workloads stand still");
+}

@@ -1,0 +1,203 @@
+//! A whole PC.
+
+use cpu::CpuState;
+use devices::acpi_pm;
+use devices::pci::Function;
+use devices::pci::virtio::{VirtioBlk, VirtioBlkConfig};
+use devices::rtc::{self, Rtc};
+use devices::{Observer, VirtualTime, WorldTime};
+use firmware::boot::{self, BootError, Payload};
+use firmware::{Blob, Boot, ConfigError};
+use ram::{GuestRam, RamError};
+use thiserror::Error;
+
+use crate::board::{Board, World};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::digest::{Digest, RamDigest};
+use crate::engine::scheduler::Scheduler;
+use crate::engine::software::{Around, Software};
+use crate::engine::{Limit, Stop};
+
+/// A machine that cannot be built, or a kernel that cannot be loaded into it.
+#[derive(Debug, Error)]
+pub enum MachineError {
+    /// Memory.
+    #[error(transparent)]
+    Ram(#[from] RamError),
+    /// The board cannot be described.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The kernel, its initramfs or its command line.
+    #[error(transparent)]
+    Boot(#[from] BootError),
+    /// Too many disks.
+    #[error("{0} disks: there is room for {MOST_DISKS}")]
+    Disks(usize),
+    /// Firmware's blobs do not fit: our own fault.
+    #[error("{what} at {address:#x} does not fit into memory")]
+    Blob {
+        /// Which.
+        what: &'static str,
+        /// Where.
+        address: u64,
+    },
+}
+
+/// Slot 0 is the host bridge.
+const MOST_DISKS: usize = 31;
+
+/// How a kernel is entered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entry {
+    /// An unpacked kernel (ELF) at its PVH entry.
+    Pvh,
+    /// A bzImage at its 64-bit entry: the kernel unpacks itself.
+    BzImage,
+}
+
+/// A machine: everything that happens in it follows from its configuration, its disks and what it is sent.
+pub struct Machine {
+    config: Config,
+    ram: GuestRam,
+    board: Board,
+    clock: Clock,
+    scheduler: Scheduler,
+    instructions: u64,
+    engine: Software,
+    ram_digest: RamDigest,
+}
+
+impl Machine {
+    /// A machine whose power just came on, with these disks on its PCI bus, in this order.
+    ///
+    /// # Errors
+    /// [`MachineError`].
+    pub fn new(config: Config, disks: Vec<devices::disk::Disk>) -> Result<Self, MachineError> {
+        let ram = GuestRam::new(config.memory)?;
+        let clock = Clock::new(WorldTime(config.power_on));
+        let mut board = Board::new(
+            acpi_pm::Config::default(),
+            Rtc::new(rtc::Config::default(), clock.world_at(clock.now())),
+        );
+        if disks.len() > MOST_DISKS {
+            return Err(MachineError::Disks(disks.len()));
+        }
+        let count = disks.len();
+        for (slot, disk) in (1u8..).zip(disks) {
+            let front = VirtioBlkConfig { slot, queues: config.processors.min(64) as u16 };
+            let function = Function::VirtioBlk(VirtioBlk::new(front, disk));
+            board.pci.insert(slot, function).map_err(|_| MachineError::Disks(count))?;
+        }
+        let engine = Software::new(&config);
+        let scheduler = Scheduler::new(config.quantum, config.seed.wrapping_sub(1));
+        Ok(Self {
+            ram,
+            board,
+            clock,
+            scheduler,
+            instructions: 0,
+            engine,
+            ram_digest: RamDigest::default(),
+            config,
+        })
+    }
+
+    /// Firmware's work: tables and a kernel into memory, the first processor at its entry.
+    ///
+    /// # Errors
+    /// [`MachineError`].
+    pub fn boot(&mut self, entry: Entry, payload: &Payload<'_>) -> Result<(), MachineError> {
+        let tables = firmware::tables(&self.board.describe(&self.config), &self.board.aml())?;
+        let Boot { blobs, registers } = match entry {
+            Entry::Pvh => boot::pvh(&tables, payload)?,
+            Entry::BzImage => boot::bzimage(&tables, payload)?,
+        };
+        for blob in &blobs {
+            self.place(blob)?;
+        }
+        self.engine.enter(&registers);
+        Ok(())
+    }
+
+    fn place(&self, blob: &Blob<'_>) -> Result<(), MachineError> {
+        for (address, bytes) in blob.pieces() {
+            self.ram
+                .write(address, bytes)
+                .map_err(|_| MachineError::Blob { what: blob.what, address: blob.address })?;
+        }
+        Ok(())
+    }
+
+    /// Runs until something stops it.
+    pub fn run(&mut self, limit: Limit, observer: &mut dyn Observer) -> Stop {
+        let mut around = Around {
+            board: &mut self.board,
+            ram: &self.ram,
+            clock: &mut self.clock,
+            scheduler: &mut self.scheduler,
+            instructions: &mut self.instructions,
+            observer,
+        };
+        self.engine.run(&mut around, limit)
+    }
+
+    /// Bytes for a serial port (0 is COM1), which enter this many nanoseconds from now.
+    pub fn receive(&mut self, port: u8, bytes: &[u8], after: u64, observer: &mut dyn Observer) {
+        let now = self.clock.now();
+        let mut world = World { ram: &self.ram, clock: self.clock, observer };
+        self.board.receive(port, now.after(after), bytes, now, &mut world);
+    }
+
+    /// Run time.
+    pub fn now(&self) -> VirtualTime {
+        self.clock.now()
+    }
+
+    /// Instructions retired by all processors.
+    pub fn instructions(&self) -> u64 {
+        self.instructions
+    }
+
+    /// Memory.
+    pub fn ram(&self) -> &GuestRam {
+        &self.ram
+    }
+
+    /// The board.
+    pub fn board(&self) -> &Board {
+        &self.board
+    }
+
+    /// The board, for whoever changes the machine from outside.
+    pub fn board_mut(&mut self) -> &mut Board {
+        &mut self.board
+    }
+
+    /// The processors.
+    pub fn processors(&self) -> impl Iterator<Item = &CpuState> {
+        self.engine.processors()
+    }
+
+    /// What it was built from.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// One hash over everything the machine is.
+    pub fn digest(&mut self) -> Digest {
+        // Pages known as writable may be written to without a mark: after the marks are taken, nothing is known.
+        let ram = self.ram_digest.update(&self.ram);
+        self.engine.flush();
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&ram);
+        let processors: Vec<&CpuState> = self.engine.processors().collect();
+        let state = (&self.config, &processors, &self.board, self.clock, self.scheduler, self.instructions);
+        // Every part is plain data, for which this cannot fail; a failure would still change the digest.
+        match postcard::to_stdvec(&state) {
+            Ok(bytes) => hasher.update(&bytes),
+            Err(error) => hasher.update(error.to_string().as_bytes()),
+        };
+        Digest(*hasher.finalize().as_bytes())
+    }
+}
