@@ -7,4 +7,5 @@
 pub(crate) mod estimate;
 pub(crate) mod extended;
 pub(crate) mod host_sse;
+pub(crate) mod host_x87;
 pub(crate) mod lanes;

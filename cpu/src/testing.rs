@@ -1,6 +1,9 @@
 //! A small machine for tests: code somewhere in low memory, a stack, and nothing on the bus.
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
+pub mod native;
+pub mod versus;
+
 use iced_x86::IcedError;
 use iced_x86::code_asm::CodeAssembler;
 use ram::GuestRam;

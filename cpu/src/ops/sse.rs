@@ -176,3 +176,6 @@ impl Exec<'_> {
         if address & (bytes - 1) == 0 { Ok(()) } else { Err(self.raise(Fault::GP0)) }
     }
 }
+
+#[cfg(test)]
+mod tests;

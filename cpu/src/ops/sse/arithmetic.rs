@@ -5,7 +5,7 @@ use iced_x86::Mnemonic;
 use crate::exec::Exec;
 use crate::fault::{Done, Fault, Stop, vector};
 use crate::fp::estimate::{reciprocal, reciprocal_root};
-use crate::fp::host_sse::{self, Arithmetic, FLAGS, MASKS, Raised};
+use crate::fp::host_sse::{self, Arithmetic, FLAGS, FLUSH, MASKS, Raised, UNDERFLOW};
 use crate::fp::lanes::each32;
 use crate::memory::Value;
 use crate::op::{Handler, Lowered, Op, within};
@@ -15,47 +15,45 @@ use crate::state::Cr4;
 
 /// Invalid operation, denormal operand, division by zero: found before anything is computed.
 const BEFORE: u32 = 0x07;
-/// Underflow.
-const UNDERFLOW: u32 = 0x10;
-/// Mask of underflow.
-const UNDERFLOW_MASK: u32 = 0x800;
-/// Flush to zero.
-const FLUSH: u32 = 0x8000;
 
 impl Exec<'_> {
-    /// Computes under the guest's MXCSR and notes what that raised. `run` must depend on MXCSR only.
+    /// Computes one result under the guest's MXCSR and notes what that raised. `run` must depend on MXCSR only.
     ///
     /// # Errors
     /// #XM for an exception that is not masked; #UD if the system has not said that it can handle #XM (SDM 1, 11.5).
     #[inline(always)]
     pub(crate) fn compute<T>(&mut self, run: impl Fn(u32) -> Raised<T>) -> Result<T, Stop> {
+        self.compute_lanes(&run, 1, |_, mxcsr| run(mxcsr).1)
+    }
+
+    /// Computes `lanes` results at once; `raised` says what one of them raises.
+    #[inline(always)]
+    pub(crate) fn compute_lanes<T>(
+        &mut self,
+        run: impl Fn(u32) -> Raised<T>,
+        lanes: usize,
+        raised: impl Fn(usize, u32) -> u32,
+    ) -> Result<T, Stop> {
         let mxcsr = self.state.fpu.mxcsr;
         if mxcsr & MASKS == MASKS {
             let (result, raised) = run(mxcsr);
             self.state.fpu.mxcsr |= raised;
             return Ok(result);
         }
-        self.compute_unmasked(mxcsr, run)
+        self.check_unmasked(mxcsr, lanes, raised)?;
+        // Not masked, underflow keeps results from being flushed (SDM 1, 10.2.3.3).
+        let control = if mxcsr >> 7 & UNDERFLOW == 0 { mxcsr & !FLUSH } else { mxcsr };
+        Ok(run(control).0)
     }
 
     #[cold]
-    fn compute_unmasked<T>(&mut self, mxcsr: u32, run: impl Fn(u32) -> Raised<T>) -> Result<T, Stop> {
-        let mut control = mxcsr;
-        let mut tiny = 0;
-        if mxcsr & UNDERFLOW_MASK == 0 {
-            // Not masked, underflow is any tiny result, exact or not, and flushing is off (SDM 1, 4.9.1.5, 10.2.3.3). Flushing on
-            // the host tells whether there is a tiny result.
-            tiny = run(control | FLUSH).1 & UNDERFLOW;
-            control &= !FLUSH;
-        }
-        let (result, raised) = run(control);
-        let raised = raised | tiny;
-        let unmasked = raised & !(mxcsr >> 7) & FLAGS;
+    fn check_unmasked(&mut self, mxcsr: u32, lanes: usize, raised: impl Fn(usize, u32) -> u32) -> Done {
+        let all = (0..lanes).fold(0, |all, lane| all | raised(lane, mxcsr));
+        let unmasked = all & !(mxcsr >> 7) & FLAGS;
         // An exception that is found before computing leaves nothing to be found afterwards.
-        let noted = if unmasked & BEFORE != 0 { raised & BEFORE } else { raised };
-        self.state.fpu.mxcsr |= noted;
+        self.state.fpu.mxcsr |= if unmasked & BEFORE != 0 { all & BEFORE } else { all };
         if unmasked == 0 {
-            return Ok(result);
+            return Ok(());
         }
         let handled = self.state.cr4.contains(Cr4::OSXMMEXCPT);
         Err(self.raise(if handled { Fault::plain(vector::XM) } else { Fault::UD }))
@@ -118,9 +116,20 @@ fn from_aligned<A: Arithmetic>(exec: &mut Exec<'_>, op: &Op) -> Done {
 #[inline(always)]
 fn apply<A: Arithmetic>(exec: &mut Exec<'_>, op: &Op, b: u128) -> Done {
     let a = exec.xmm(op.dst);
-    let result = exec.compute(|mxcsr| A::run(a, b, mxcsr))?;
+    let result = exec.arithmetic::<A>(a, b)?;
     exec.set_xmm(op.dst, result);
     Ok(())
+}
+
+impl Exec<'_> {
+    /// Computes what this instruction makes of two registers.
+    ///
+    /// # Errors
+    /// As [`Exec::compute`].
+    #[inline(always)]
+    pub(crate) fn arithmetic<A: Arithmetic>(&mut self, a: u128, b: u128) -> Result<u128, Stop> {
+        self.compute_lanes(|mxcsr| A::run(a, b, mxcsr), A::LANES, |lane, mxcsr| A::raised(lane, a, b, mxcsr))
+    }
 }
 
 mod estimates {

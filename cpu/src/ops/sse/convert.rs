@@ -72,15 +72,16 @@ fn from_integer_memory<C: FromInteger, T: Value>(exec: &mut Exec<'_>, op: &Op) -
     Ok(())
 }
 
-/// Between an XMM and an MMX register: the conversion of two lanes within XMM registers, and a transition to MMX.
+/// Between an XMM and an MMX register: the conversion of two lanes within XMM registers, and a transition to MMX. As on
+/// processors, that has taken place when #XM is raised.
 fn mmx(form: &Form<'_>) -> Option<Lowered> {
     use host_sse::*;
     let memory = form.is_memory(1);
     within(match (form.instruction.mnemonic(), memory) {
         (Mnemonic::Cvtpi2ps, false) => from_mmx::<Cvtdq2ps, LOW64>,
-        (Mnemonic::Cvtpi2ps, true) => from_mmx_memory::<Cvtdq2ps, LOW64, true>,
+        (Mnemonic::Cvtpi2ps, true) => from_mmx_memory::<Cvtdq2ps, LOW64>,
         (Mnemonic::Cvtpi2pd, false) => from_mmx::<Cvtdq2pd, { u128::MAX }>,
-        (Mnemonic::Cvtpi2pd, true) => from_mmx_memory::<Cvtdq2pd, { u128::MAX }, false>,
+        (Mnemonic::Cvtpi2pd, true) => from_mmx_memory::<Cvtdq2pd, { u128::MAX }>,
         (Mnemonic::Cvtps2pi, false) => to_mmx::<Cvtps2dq, LOW64>,
         (Mnemonic::Cvttps2pi, false) => to_mmx::<Cvttps2dq, LOW64>,
         (Mnemonic::Cvtpd2pi, false) => to_mmx::<Cvtpd2dq, { u128::MAX }>,
@@ -101,26 +102,17 @@ fn from_mmx<C: Arithmetic, const RESULT: u128>(exec: &mut Exec<'_>, op: &Op) -> 
     exec.sse_ready()?;
     exec.mmx_ready()?;
     let b = u128::from(exec.mmx(op.src));
-    let result = exec.compute(|mxcsr| C::run(0, b, mxcsr))?;
     exec.enter_mmx();
+    let result = exec.arithmetic::<C>(0, b)?;
     exec.set_xmm(op.dst, exec.xmm(op.dst) & !RESULT | result & RESULT);
     Ok(())
 }
 
-/// `TRANSITION`: CVTPI2PS turns to MMX even if no MMX register is named, CVTPI2PD does not (SDM 2).
-fn from_mmx_memory<C: Arithmetic, const RESULT: u128, const TRANSITION: bool>(
-    exec: &mut Exec<'_>,
-    op: &Op,
-) -> Done {
+/// Without an MMX register there is no transition.
+fn from_mmx_memory<C: Arithmetic, const RESULT: u128>(exec: &mut Exec<'_>, op: &Op) -> Done {
     exec.sse_ready()?;
-    if TRANSITION {
-        exec.mmx_ready()?;
-    }
     let b = exec.load_operand::<u64>(op)?;
-    let result = exec.compute(|mxcsr| C::run(0, b, mxcsr))?;
-    if TRANSITION {
-        exec.enter_mmx();
-    }
+    let result = exec.arithmetic::<C>(0, b)?;
     exec.set_xmm(op.dst, exec.xmm(op.dst) & !RESULT | result & RESULT);
     Ok(())
 }
@@ -148,7 +140,8 @@ fn to_mmx_aligned<C: Arithmetic>(exec: &mut Exec<'_>, op: &Op) -> Done {
 }
 
 fn convert_to_mmx<C: Arithmetic>(exec: &mut Exec<'_>, op: &Op, b: u128) -> Done {
-    let result = exec.compute(|mxcsr| C::run(0, b, mxcsr))?;
+    exec.enter_mmx();
+    let result = exec.arithmetic::<C>(0, b)?;
     exec.set_mmx(op.dst, result as u64);
     Ok(())
 }

@@ -16,55 +16,75 @@ pub(super) fn lower(form: &Form<'_>) -> Option<Lowered> {
         Mnemonic::Hsubps => handler::<Neighbours32<Subps>>(form),
         Mnemonic::Haddpd => handler::<Neighbours64<Addpd>>(form),
         Mnemonic::Hsubpd => handler::<Neighbours64<Subpd>>(form),
-        Mnemonic::Addsubps => handler::<Addsubps>(form),
-        Mnemonic::Addsubpd => handler::<Addsubpd>(form),
+        Mnemonic::Addsubps => handler::<Alternating<Addps, Subps, ODD32>>(form),
+        Mnemonic::Addsubpd => handler::<Alternating<Addpd, Subpd, ODD64>>(form),
         _ => return dot::lower(form),
     })
 }
 
+/// The even lanes of both operands against the odd ones.
 struct Neighbours32<A>(A);
 
 impl<A: Arithmetic> Arithmetic for Neighbours32<A> {
+    const LANES: usize = A::LANES;
+
     fn run(a: u128, b: u128, mxcsr: u32) -> Raised<u128> {
-        let (a, b) = (<[u32; 4]>::split(a), <[u32; 4]>::split(b));
-        A::run([a[0], a[2], b[0], b[2]].join(), [a[1], a[3], b[1], b[3]].join(), mxcsr)
+        let (even, odd) = neighbours32(a, b);
+        A::run(even, odd, mxcsr)
     }
+
+    fn raised(lane: usize, a: u128, b: u128, mxcsr: u32) -> u32 {
+        let (even, odd) = neighbours32(a, b);
+        A::raised(lane, even, odd, mxcsr)
+    }
+}
+
+fn neighbours32(a: u128, b: u128) -> (u128, u128) {
+    let (a, b) = (<[u32; 4]>::split(a), <[u32; 4]>::split(b));
+    ([a[0], a[2], b[0], b[2]].join(), [a[1], a[3], b[1], b[3]].join())
 }
 
 struct Neighbours64<A>(A);
 
 impl<A: Arithmetic> Arithmetic for Neighbours64<A> {
+    const LANES: usize = A::LANES;
+
     fn run(a: u128, b: u128, mxcsr: u32) -> Raised<u128> {
-        let (a, b) = (<[u64; 2]>::split(a), <[u64; 2]>::split(b));
-        A::run([a[0], b[0]].join(), [a[1], b[1]].join(), mxcsr)
+        let (even, odd) = neighbours64(a, b);
+        A::run(even, odd, mxcsr)
+    }
+
+    fn raised(lane: usize, a: u128, b: u128, mxcsr: u32) -> u32 {
+        let (even, odd) = neighbours64(a, b);
+        A::raised(lane, even, odd, mxcsr)
     }
 }
+
+fn neighbours64(a: u128, b: u128) -> (u128, u128) {
+    let (a, b) = (<[u64; 2]>::split(a), <[u64; 2]>::split(b));
+    ([a[0], b[0]].join(), [a[1], b[1]].join())
+}
+
+/// Adds in the odd lanes and subtracts in the others. `ODD` has all bits of the odd lanes.
+struct Alternating<Add, Sub, const ODD: u128>(Add, Sub);
 
 /// Odd lanes of singles.
 const ODD32: u128 = 0xffff_ffff_0000_0000_ffff_ffff_0000_0000;
 /// The odd lane of doubles.
 const ODD64: u128 = 0xffff_ffff_ffff_ffff_0000_0000_0000_0000;
 
-/// Adds in the odd lanes and subtracts in the others. Lanes that do not count compute with zeros, which raises nothing.
-fn alternating<Add: Arithmetic, Sub: Arithmetic>(odd: u128, a: u128, b: u128, mxcsr: u32) -> Raised<u128> {
-    let (sum, raised_by_sum) = Add::run(a & odd, b & odd, mxcsr);
-    let (difference, raised) = Sub::run(a & !odd, b & !odd, mxcsr);
-    (sum & odd | difference & !odd, raised | raised_by_sum)
-}
+impl<Add: Arithmetic, Sub: Arithmetic, const ODD: u128> Arithmetic for Alternating<Add, Sub, ODD> {
+    const LANES: usize = Add::LANES;
 
-struct Addsubps;
-
-impl Arithmetic for Addsubps {
+    /// Lanes that do not count compute with zeros, which raises nothing.
     fn run(a: u128, b: u128, mxcsr: u32) -> Raised<u128> {
-        alternating::<Addps, Subps>(ODD32, a, b, mxcsr)
+        let (sum, raised_by_sum) = Add::run(a & ODD, b & ODD, mxcsr);
+        let (difference, raised) = Sub::run(a & !ODD, b & !ODD, mxcsr);
+        (sum & ODD | difference & !ODD, raised | raised_by_sum)
     }
-}
 
-struct Addsubpd;
-
-impl Arithmetic for Addsubpd {
-    fn run(a: u128, b: u128, mxcsr: u32) -> Raised<u128> {
-        alternating::<Addpd, Subpd>(ODD64, a, b, mxcsr)
+    fn raised(lane: usize, a: u128, b: u128, mxcsr: u32) -> u32 {
+        if lane % 2 == 1 { Add::raised(lane, a, b, mxcsr) } else { Sub::raised(lane, a, b, mxcsr) }
     }
 }
 
@@ -72,7 +92,7 @@ impl Arithmetic for Addsubpd {
 mod dot {
     use super::*;
     use crate::exec::Exec;
-    use crate::fault::Done;
+    use crate::fault::{Done, Stop};
     use crate::op::Op;
 
     pub(super) fn lower(form: &Form<'_>) -> Option<Lowered> {
@@ -86,8 +106,9 @@ mod dot {
     }
 
     trait Dot {
-        fn product(a: u128, b: u128, imm: u8, mxcsr: u32) -> Raised<u128>;
-        fn sum(products: u128, mxcsr: u32) -> Raised<u128>;
+        /// The sum of the products of those lanes that `imm` selects, in the low lane.
+        fn sum(exec: &mut Exec<'_>, a: u128, b: u128, imm: u8) -> Result<u128, Stop>;
+        /// Copies of the low lane where `imm` says so.
         fn spread(sum: u128, imm: u8) -> u128;
     }
 
@@ -103,27 +124,24 @@ mod dot {
         apply::<D>(exec, op, b)
     }
 
-    /// Each step ends like an instruction of its own: an exception that is not masked keeps the next from being computed (SDM 2,
-    /// DPPS).
     fn apply<D: Dot>(exec: &mut Exec<'_>, op: &Op, b: u128) -> Done {
         let (a, imm) = (exec.xmm(op.dst), op.imm as u8);
-        let products = exec.compute(|mxcsr| D::product(a, b, imm, mxcsr))?;
-        let sum = exec.compute(|mxcsr| D::sum(products, mxcsr))?;
+        let sum = D::sum(exec, a, b, imm)?;
         exec.set_xmm(op.dst, D::spread(sum, imm));
         Ok(())
     }
 
+    // Each step ends like an instruction of its own: an exception that is not masked keeps the next from being computed (SDM 2,
+    // DPPS).
+
     struct Dpps;
 
     impl Dot for Dpps {
-        fn product(a: u128, b: u128, imm: u8, mxcsr: u32) -> Raised<u128> {
+        fn sum(exec: &mut Exec<'_>, a: u128, b: u128, imm: u8) -> Result<u128, Stop> {
             let counts = build::<u32, 4>(|i| if imm >> (4 + i) & 1 != 0 { u32::MAX } else { 0 });
-            Mulps::run(a & counts, b & counts, mxcsr)
-        }
-        fn sum(products: u128, mxcsr: u32) -> Raised<u128> {
-            let (pairs, raised) = Neighbours32::<Addps>::run(products, products, mxcsr);
-            let (sum, also_raised) = Neighbours32::<Addps>::run(pairs, pairs, mxcsr);
-            (sum, raised | also_raised)
+            let products = exec.arithmetic::<Mulps>(a & counts, b & counts)?;
+            let pairs = exec.arithmetic::<Neighbours32<Addps>>(products, products)?;
+            exec.arithmetic::<Neighbours32<Addps>>(pairs, pairs)
         }
         fn spread(sum: u128, imm: u8) -> u128 {
             build::<u32, 4>(|i| if imm >> i & 1 != 0 { sum as u32 } else { 0 })
@@ -133,12 +151,10 @@ mod dot {
     struct Dppd;
 
     impl Dot for Dppd {
-        fn product(a: u128, b: u128, imm: u8, mxcsr: u32) -> Raised<u128> {
+        fn sum(exec: &mut Exec<'_>, a: u128, b: u128, imm: u8) -> Result<u128, Stop> {
             let counts = build::<u64, 2>(|i| if imm >> (4 + i) & 1 != 0 { u64::MAX } else { 0 });
-            Mulpd::run(a & counts, b & counts, mxcsr)
-        }
-        fn sum(products: u128, mxcsr: u32) -> Raised<u128> {
-            Neighbours64::<Addpd>::run(products, products, mxcsr)
+            let products = exec.arithmetic::<Mulpd>(a & counts, b & counts)?;
+            exec.arithmetic::<Neighbours64<Addpd>>(products, products)
         }
         fn spread(sum: u128, imm: u8) -> u128 {
             build::<u64, 2>(|i| if imm >> i & 1 != 0 { sum as u64 } else { 0 })
