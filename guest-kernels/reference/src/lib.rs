@@ -3,10 +3,12 @@
 //!
 //! - [`runs`]: the reference runs, one short function for each path.
 //! - [`machine`], [`setup`]: the machine they work with; [`steps`], [`sleeps`]: what they are made of; [`checks`]: what has to hold.
+//! - [`boot_cost`]: what the boots cost, in instructions.
 //! - [`kernels`], [`provision`]: the kernels they boot, and where they come from.
 //! - [`qemu`], [`qmp`]: the process and its power switch.
 //! - [`disk`], [`filesystem`], [`write_log`]: the disk seen and judged from outside.
 
+pub mod boot_cost;
 pub mod checks;
 pub mod disk;
 pub mod error;

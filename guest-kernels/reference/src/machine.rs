@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use agent_link::{Conversation, Departure, Link, LinkError, Patience};
-use agent_protocol::layout::{MemoryRange, SAVER_REGION, primary_arguments, restorer_arguments};
+use agent_protocol::layout::{
+    MemoryRange, QUICK_BOOT_ARGUMENTS, SAVER_REGION, primary_arguments, restorer_arguments,
+};
 use agent_protocol::message::{Answer, Ask, Failure, Ready, ReadyWhy, Role, Workload};
 use tempfile::TempDir;
 
@@ -143,6 +145,7 @@ impl Machine {
             board: self.setup.board,
             cpus: self.setup.cpus,
             one_thread: self.setup.one_thread,
+            counted: self.setup.counted,
             memory_mib: self.setup.memory_mib,
             kernel: kernel.bzimage,
             initrd,
@@ -172,7 +175,7 @@ impl Machine {
     pub(crate) fn cmdline(&mut self, role: Role) -> String {
         self.kernels_named += 1;
         let mut line = format!("console=ttyS0 kjvm.role={role} kjvm.epoch={}", self.kernels_named * 1000);
-        let region = match role {
+        let rest = match role {
             Role::Primary => {
                 line += &format!(
                     " resume={} panic=-1 oops=panic random.trust_cpu=on suspend.pm_test_delay=1",
@@ -181,10 +184,12 @@ impl Machine {
                 let jumps = self.setup.kernels.saver.is_some() && self.setup.reserve_region;
                 if jumps { primary_arguments(SAVER_REGION) } else { String::new() }
             }
-            Role::Saver => String::new(),
-            Role::Restorer => restorer_arguments(&self.firmware, SAVER_REGION),
+            Role::Saver => QUICK_BOOT_ARGUMENTS.to_owned(),
+            Role::Restorer => {
+                format!("{QUICK_BOOT_ARGUMENTS} {}", restorer_arguments(&self.firmware, SAVER_REGION))
+            }
         };
-        format!("{line} {region}").trim().to_owned()
+        format!("{line} {rest}").trim().to_owned()
     }
 
     /// Cuts the power, whatever the machine does.

@@ -53,6 +53,9 @@ pub enum QemuError {
         /// Those that came.
         seen: Vec<String>,
     },
+    /// Its instructions are not counted.
+    #[error("the machine was not started to count instructions")]
+    NotCounted,
     /// The machine protocol failed.
     #[error(transparent)]
     Qmp(#[from] QmpError),
@@ -115,6 +118,8 @@ pub struct Config {
     pub cpus: u32,
     /// Whether all of them take turns on one host thread.
     pub one_thread: bool,
+    /// Whether instructions are counted ([`Qemu::instructions`]); all processors share one host thread then.
+    pub counted: bool,
     /// Memory in MiB.
     pub memory_mib: u32,
     /// bzImage.
@@ -227,6 +232,16 @@ impl Qemu {
         Ok(())
     }
 
+    /// How many instructions all processors have executed since the power came on. Time is the same count then, one nanosecond each, so
+    /// the figure depends neither on the host nor on its load.
+    ///
+    /// # Errors
+    /// [`QemuError::Qmp`]; [`QemuError::NotCounted`] on a machine that does not count.
+    pub fn instructions(&mut self) -> Result<u64, QemuError> {
+        let answer = self.qmp.execute("query-replay", &json!({}))?;
+        answer["icount"].as_u64().ok_or(QemuError::NotCounted)
+    }
+
     /// All that was written to the first serial port.
     pub fn console(&self) -> String {
         let bytes = std::fs::read(self.directory.path().join("console")).unwrap_or_default();
@@ -287,11 +302,14 @@ fn accept(listener: &UnixListener, child: &mut Child, directory: &Path) -> Resul
 
 fn arguments(config: &Config, directory: &Path) -> Vec<OsString> {
     let in_directory = |name: &str| quoted(&directory.join(name));
-    let threads = if config.cpus > 1 && !config.one_thread { "multi" } else { "single" };
+    let threads = if config.cpus > 1 && !config.one_thread && !config.counted { "multi" } else { "single" };
     let mut all: Vec<OsString> = Vec::new();
     let mut add = |words: &[&str]| all.extend(words.iter().map(OsString::from));
     add(&["-accel", &format!("tcg,thread={threads}"), "-machine", config.board, "-cpu", CPU]);
     add(&["-m", &config.memory_mib.to_string(), "-smp", &config.cpus.to_string()]);
+    if config.counted {
+        add(&["-icount", "shift=0"]);
+    }
     // A reset ends the process: who boots next, and with which command line, is the host's choice.
     add(&["-nodefaults", "-display", "none", "-no-reboot"]);
     add(&["-chardev", &format!("file,id=console,path={}", in_directory("console"))]);

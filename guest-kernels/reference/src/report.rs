@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use agent_protocol::message::Role;
 
+use crate::boot_cost::BootCost;
 use crate::machine::Phase;
 use crate::runs::{Report, Verdict};
 
@@ -34,6 +35,19 @@ pub fn boot_times(report: &Report) -> Option<String> {
     let saver = seconds(Role::Saver)?;
     let cold = seconds(Role::Restorer).map(|cold| format!(", cold {cold:.2} s")).unwrap_or_default();
     Some(format!("from kernel start to agent: primary {primary:.2} s, saver {saver:.2} s{cold}"))
+}
+
+/// What the boots cost, beside each other.
+pub fn boot_cost(cost: &BootCost) -> String {
+    let line = |text: &str, count: u64| format!("  {text:<42} {:>7.1}", count as f64 / 1e6);
+    let less = |text, count| format!("{}   {} % less", line(text, count), cost.below_primary(count));
+    [
+        "instructions until the agent is ready, in millions:".to_owned(),
+        line("A  primary, from the power switch on", cost.primary),
+        less("C  saver, from the power switch on", cost.restorer),
+        less("B  saver, from the request to jump on", cost.saver),
+    ]
+    .join("\n")
 }
 
 /// The verdict and what belongs to it, last of all.
@@ -138,6 +152,12 @@ mod tests {
         let why =
             "workloads differ: memory: page 3\n  boot 1 A ready\nconsole:\n[    1.0] Restarting tasks\n";
         insta::assert_snapshot!(verdict(&report(Verdict::Fail(why.into()))));
+    }
+
+    #[test]
+    fn boots_beside_each_other() {
+        let cost = BootCost { primary: 322_099_335, restorer: 181_620_592, saver: 90_000_000 };
+        insta::assert_snapshot!(boot_cost(&cost));
     }
 
     #[test]

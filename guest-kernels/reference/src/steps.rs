@@ -24,10 +24,9 @@ impl Machine {
     pub fn start_primary(&mut self) -> Result<(), RunError> {
         self.power_on(Role::Primary, ReadyWhy::Boot)?;
         let begun = Instant::now();
-        let [disk, ext4, swap] = [0, 1, 2].map(|partition| self.device(partition));
-        let partitions = self.disk.layout().partitions();
+        let [ext4, swap] = [1, 2].map(|partition| self.device(partition));
         self.read_memory_map()?;
-        self.ask(&Ask::Partition { disk, partitions })?;
+        self.make_partitions()?;
         self.ask(&Ask::MakeExt4 { device: ext4.clone(), arguments: Vec::new() })?;
         self.mount(ext4)?;
         self.ask(&Ask::MakeSwap { device: swap.clone() })?;
@@ -35,6 +34,12 @@ impl Machine {
         self.start_workloads()?;
         self.note(Role::Primary, "ext4, swap, workloads started", begun);
         self.check_workloads()
+    }
+
+    pub(crate) fn make_partitions(&mut self) -> Result<(), RunError> {
+        let (disk, partitions) = (self.device(0), self.disk.layout().partitions());
+        self.ask(&Ask::Partition { disk, partitions })?;
+        Ok(())
     }
 
     fn mount(&mut self, device: String) -> Result<(), RunError> {
@@ -50,7 +55,7 @@ impl Machine {
         Ok(())
     }
 
-    fn read_memory_map(&mut self) -> Result<(), RunError> {
+    pub(crate) fn read_memory_map(&mut self) -> Result<(), RunError> {
         let mut map = Vec::new();
         loop {
             let skip = u32::try_from(map.len()).unwrap_or(u32::MAX);

@@ -4,9 +4,10 @@
 //! `KJVM_FULL=1` only, as `./test --full` sets it. What does not work there is known, with its reason.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
+use reference_machine::boot_cost::BootCost;
 use reference_machine::provision;
 use reference_machine::qemu::Front;
-use reference_machine::report::phase_line;
+use reference_machine::report::{boot_cost, phase_line};
 use reference_machine::runs::{self, RUNS, Verdict};
 
 fn passes(name: &str, kernel: &str, cpus: u32, front: Front) {
@@ -95,5 +96,16 @@ mod nvme {
     #[test]
     fn swsusp_suspend() {
         crate::passes("swsusp::suspend", "6.12", 2, Nvme);
+    }
+}
+
+/// The saver is there to be quick: it needs a quarter less than the primary at least. Instructions, not seconds.
+#[test]
+fn the_saver_boots_faster_than_the_primary() {
+    let kernels = provision::kernels("6.12", &|text| eprintln!("{text}")).unwrap();
+    let cost = BootCost::measure(&kernels, 1).unwrap();
+    eprintln!("{}", boot_cost(&cost));
+    for count in [cost.restorer, cost.saver] {
+        assert!(cost.below_primary(count) >= 25, "{cost:?}");
     }
 }

@@ -5,10 +5,11 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
+use reference_machine::boot_cost::BootCost;
 use reference_machine::machine::Phase;
 use reference_machine::provision;
 use reference_machine::qemu::Front;
-use reference_machine::report::{boot_times, phase_line, table, verdict};
+use reference_machine::report::{boot_cost, boot_times, phase_line, table, verdict};
 use reference_machine::runs::{self, RUNS, Report, Run, Verdict};
 
 /// The flagship: power fails while the saver sleeps, and A continues after a cold boot.
@@ -33,6 +34,9 @@ struct Arguments {
     /// Do all runs.
     #[arg(long, conflicts_with = "names")]
     all: bool,
+    /// Count the instructions that the boots of primary and saver take, and do nothing else.
+    #[arg(long, conflicts_with_all = ["names", "all", "disk"])]
+    boot_cost: bool,
     /// Virtual processors.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=8))]
     cpus: u32,
@@ -78,6 +82,15 @@ fn main() -> ExitCode {
         Err(error) if error.is_users() => return end(&error.to_string(), 2),
         Err(error) => return end(&error.to_string(), 3),
     };
+    if arguments.boot_cost {
+        return match BootCost::measure(&kernels, arguments.cpus) {
+            Ok(cost) => {
+                say(&boot_cost(&cost));
+                ExitCode::SUCCESS
+            }
+            Err(error) => end(&error.to_string(), if error.is_hosts() { 3 } else { 1 }),
+        };
+    }
     let reports: Vec<Report> = chosen
         .into_iter()
         .map(|run| {
