@@ -13,6 +13,10 @@ use crate::sleeps::SLEEP_EVENT;
 pub const MOUNT: &str = "/data";
 /// Of every pattern the workloads write.
 pub const SEED: u64 = 0x6b6a_766d;
+/// mke2fs leaves inode tables to be zeroed by a kernel thread of the mounted file system. `kernel_kexec` freezes no kernel threads: what this
+/// one writes after virtio-blk was told to freeze stays in the stopped queue, and the kernel, taking that queue's processor offline, waits
+/// for it for ever (`blk_mq_hctx_notify_offline`). One jump in some ten on two processors hung so, in the seconds that the thread lives.
+const NO_LAZY_INIT: [&str; 2] = ["-E", "lazy_itable_init=0"];
 /// What the memory and the swap workload hold, each, in KiB.
 const HOLD_KIB: u32 = 4096;
 
@@ -27,7 +31,8 @@ impl Machine {
         let [ext4, swap] = [1, 2].map(|partition| self.device(partition));
         self.read_memory_map()?;
         self.make_partitions()?;
-        self.ask(&Ask::MakeExt4 { device: ext4.clone(), arguments: Vec::new() })?;
+        let arguments = NO_LAZY_INIT.map(str::to_owned).into();
+        self.ask(&Ask::MakeExt4 { device: ext4.clone(), arguments })?;
         self.mount(ext4)?;
         self.ask(&Ask::MakeSwap { device: swap.clone() })?;
         self.ask(&Ask::SwapOn { device: swap, priority: None })?;
