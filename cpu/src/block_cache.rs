@@ -16,6 +16,14 @@ pub struct Block {
     key: Key,
 }
 
+impl Block {
+    /// Instructions before this one of its operations.
+    #[cold]
+    pub(crate) fn done_before(&self, op: &Op) -> i64 {
+        self.ops.iter().position(|other| other.start == op.start).unwrap_or(0) as i64
+    }
+}
+
 /// Where the code lies and how it decodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Key {

@@ -124,6 +124,7 @@ impl CpuState {
             },
             // x87 and SSE: the legacy area and the header, whatever is enabled.
             (0xd, 0) => Leaf { eax: XCR0_MASK as u32, ebx: 576, ecx: 576, edx: 0 },
+            (0xd, 1) => Leaf { eax: word(Word::StateA), ..Leaf::default() },
             // Counter / crystal = 2 / 1; crystal in Hz.
             (0x15, _) => Leaf { eax: 1, ebx: 2, ecx: 1_000_000_000, edx: 0 },
             // MHz: base, maximum, bus.

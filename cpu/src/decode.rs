@@ -19,6 +19,15 @@ impl Exec<'_> {
     /// The block at the current instruction pointer, translated if need be.
     pub(crate) fn find_block(&mut self, cache: &mut BlockCache, mode: Mode) -> Result<u32, Stop> {
         let linear = self.code_address()?;
+        let id = self.find_block_at(cache, mode, linear)?;
+        if !self.ends_in_segment(cache.get(id).map_or(0, |block| block.bytes)) {
+            // Instruction by instruction, up to the one that does not fit.
+            return Err(if mode.is_alone() { self.raise(Fault::GP0) } else { Stop::Alone });
+        }
+        Ok(id)
+    }
+
+    fn find_block_at(&mut self, cache: &mut BlockCache, mode: Mode, linear: u64) -> Result<u32, Stop> {
         let frame = self.code(linear)?.0;
         let key = Key { physical: frame << 12 | linear & PAGE_OFFSET, last_frame: frame, mode };
         if let Some(id) = cache.find(key) {
@@ -65,6 +74,12 @@ impl Exec<'_> {
         }
         Ok(cs.base.wrapping_add(self.rip) & 0xffff_ffff)
     }
+
+    /// Whether this many bytes from the instruction pointer on lie within the code segment.
+    fn ends_in_segment(&self, bytes: u16) -> bool {
+        let limit = u64::from(self.state.segment(crate::state::SegmentName::Cs).limit);
+        self.mode.is_64() || self.rip + u64::from(bytes.max(1)) - 1 <= limit
+    }
 }
 
 /// Operations, instructions and bytes of a block; `None` if its first instruction does not end within these bytes.
@@ -72,6 +87,7 @@ fn decode(code: &[u8], mode: Mode) -> Option<(Vec<Op>, u32, u16)> {
     let most = if mode.is_alone() { 1 } else { MOST };
     let mut decoder = Decoder::with_ip(mode.bits(), code, 0, DecoderOptions::NONE);
     let mut instruction = Instruction::default();
+    let mut previous = Instruction::default();
     let mut instructions: Vec<Op> = Vec::with_capacity(8);
     let mut count = 0;
     while instructions.len() < most && decoder.can_decode() {
@@ -84,11 +100,18 @@ fn decode(code: &[u8], mode: Mode) -> Option<(Vec<Op>, u32, u16)> {
         if lowered.place == Place::Alone && !instructions.is_empty() {
             break;
         }
-        instructions.push(ops::operands(&instruction, mode, lowered));
         count += 1;
+        if let Some(first) = instructions.last_mut()
+            && let Some(pair) = ops::fuse(&previous, first, &instruction, mode)
+        {
+            *first = pair;
+            break;
+        }
+        instructions.push(ops::operands(&instruction, mode, lowered));
         if lowered.place != Place::Within {
             break;
         }
+        previous = instruction;
     }
     let bytes = instructions.last()?.next;
     Some((instructions, count, bytes))

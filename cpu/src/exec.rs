@@ -252,6 +252,8 @@ impl<'a> Exec<'a> {
         if op.segment.is_flat() { Ok(offset) } else { self.segmented(op, offset, bytes, write) }
     }
 
+    #[cold]
+    #[inline(never)]
     fn segmented(&mut self, op: &Op, offset: u64, bytes: u8, write: bool) -> Result<u64, Stop> {
         self.linear(op.segment.segment(), offset & op.segment.address_mask(), u32::from(bytes), write)
     }
@@ -260,6 +262,7 @@ impl<'a> Exec<'a> {
     ///
     /// # Errors
     /// #SS or #GP.
+    #[inline(never)]
     pub fn linear(&mut self, name: SegmentName, offset: u64, bytes: u32, write: bool) -> Result<u64, Stop> {
         let segment = *self.state.segment(name);
         if self.mode.is_64() {

@@ -27,6 +27,7 @@ impl Exec<'_> {
             self.deliver_counted(Event::debug_trap(dr6));
         } else if shadow != InterruptShadow::MovSs && self.state.nmi_pending && !self.state.nmi_blocked {
             self.state.nmi_pending = false;
+            self.state.nmi_blocked = true;
             self.deliver_counted(Event::NMI);
         } else if shadow == InterruptShadow::None
             && self.flags.system().contains(RFlags::IF)
@@ -118,7 +119,6 @@ impl Exec<'_> {
         }
         self.state.activity = Activity::Running;
         self.state.shadow = InterruptShadow::None;
-        self.state.nmi_blocked |= event == Event::NMI;
         // A data breakpoint on the handler's stack traps before its first instruction; a single step does not outlive TF.
         self.state.pending_debug |= std::mem::take(&mut self.earned) & debug::BREAKPOINTS;
         Ok(())

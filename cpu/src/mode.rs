@@ -43,7 +43,7 @@ impl Mode {
 
     /// Whether this is 64-bit mode.
     pub fn is_64(self) -> bool {
-        self.width() == CodeWidth::Bits64
+        self.0 & CodeWidth::Bits64 as u8 != 0
     }
 
     /// Bits of the stack pointer that count: 16, 32 or 64.
@@ -73,12 +73,8 @@ impl Mode {
         self.0 & Self::ALONE != 0
     }
 
-    /// All bits of an instruction pointer in this mode.
+    /// All bits of an instruction pointer in this mode. 16-bit code has 32: it runs into its limit, not around.
     pub fn ip_mask(self) -> u64 {
-        match self.width() {
-            CodeWidth::Bits16 => 0xffff,
-            CodeWidth::Bits32 => 0xffff_ffff,
-            CodeWidth::Bits64 => u64::MAX,
-        }
+        if self.is_64() { u64::MAX } else { 0xffff_ffff }
     }
 }

@@ -22,6 +22,7 @@ mod far;
 mod far_return;
 mod flag;
 mod fpu_state;
+mod fused;
 mod hint;
 mod interrupt_calls;
 mod interrupt_flag;
@@ -48,6 +49,7 @@ mod x87;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use fused::fuse;
 use iced_x86::{Code, Instruction, OpKind};
 
 use crate::cpuid::has_instruction;

@@ -123,13 +123,28 @@ fn paging(state: &CpuState) -> Paging {
     (state.cr0, state.cr3, state.cr4, state.msrs.efer, state.apic.base())
 }
 
+/// How it goes on after what had to be done between two instructions.
+enum Next {
+    /// With a block.
+    Block,
+    /// With one instruction, after which there is something to be done again.
+    Step,
+    /// Not here.
+    Leave(Leave),
+}
+
 impl Exec<'_> {
     fn run(&mut self, cache: &mut BlockCache, jumps: &mut [Jump; JUMPS]) -> Leave {
         loop {
-            if self.attention
-                && let Some(leave) = self.attend(cache)
-            {
-                return leave;
+            if self.attention {
+                match self.attend(cache) {
+                    Next::Leave(leave) => return leave,
+                    Next::Step => {
+                        self.run_alone(cache);
+                        continue;
+                    }
+                    Next::Block => {}
+                }
             }
             if self.budget <= 0 {
                 return Leave::Budget;
@@ -150,7 +165,7 @@ impl Exec<'_> {
     }
 
     /// What has to be done between two instructions, if anything.
-    fn attend(&mut self, cache: &mut BlockCache) -> Option<Leave> {
+    fn attend(&mut self, cache: &mut BlockCache) -> Next {
         self.attention = false;
         if self.ram.any_rewritten() {
             for frame in self.ram.take_rewritten() {
@@ -158,34 +173,23 @@ impl Exec<'_> {
                 self.ram.forget_code(frame);
             }
         }
-        if let Some(leave) = self.leave.take() {
-            self.attention = true;
-            return Some(leave);
+        if self.leave.is_none() {
+            self.take_interrupts();
         }
-        self.take_interrupts();
         if let Some(leave) = self.leave.take() {
             self.attention = true;
-            return Some(leave);
+            return Next::Leave(leave);
         }
         match self.state.activity {
             Activity::Running => {}
-            Activity::Halted | Activity::WaitForSipi => return Some(Leave::Halted),
-            Activity::Shutdown => return Some(Leave::Shutdown),
+            Activity::Halted | Activity::WaitForSipi => return Next::Leave(Leave::Halted),
+            Activity::Shutdown => return Next::Leave(Leave::Shutdown),
         }
         if self.budget > 0 && self.is_stepped() {
             self.attention = true;
-            self.run_alone(cache);
-            // One at a time: come back.
-            return match self.missing {
-                Some(missing) => Some(Leave::Missing(missing)),
-                None => self.attend_again(cache),
-            };
+            return Next::Step;
         }
-        None
-    }
-
-    fn attend_again(&mut self, cache: &mut BlockCache) -> Option<Leave> {
-        if self.budget <= 0 { Some(Leave::Budget) } else { self.attend(cache) }
+        Next::Block
     }
 
     #[inline(always)]
@@ -219,9 +223,9 @@ impl Exec<'_> {
         }
         self.budget -= count;
         self.rip = self.wrap_ip(start.wrapping_add(u64::from(block.bytes)));
-        for (done, op) in block.ops.iter().enumerate() {
+        for op in &block.ops {
             if let Err(stop) = (op.run)(self, op) {
-                self.budget += count - done as i64;
+                self.budget += count - block.done_before(op);
                 return Err(self.stopped(stop, op, start));
             }
         }
@@ -274,6 +278,7 @@ impl Exec<'_> {
         }
     }
 
+    #[cold]
     fn stopped(&mut self, stop: Stop, op: &crate::op::Op, start: u64) -> Stop {
         self.rip = self.wrap_ip(start.wrapping_add(u64::from(op.start)));
         if op.segment.segment() == crate::state::SegmentName::Ss { self.as_stack_fault(stop) } else { stop }
@@ -290,7 +295,7 @@ impl Exec<'_> {
 
     #[inline(always)]
     fn wrap_ip(&self, ip: u64) -> u64 {
-        ip & self.mode.ip_mask()
+        if self.mode.is_64() { ip } else { ip & self.mode.ip_mask() }
     }
 }
 

@@ -1,6 +1,5 @@
 //! For tests: a machine with the tables of a small kernel, in any mode, and instructions to try on it.
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
-#![allow(dead_code, reason = "tests of far transfers come next")]
 
 use iced_x86::IcedError;
 use iced_x86::code_asm::CodeAssembler;
@@ -85,7 +84,8 @@ pub struct Kernel {
     bits: u32,
 }
 
-type Code<'a> = &'a dyn Fn(&mut CodeAssembler) -> Result<(), IcedError>;
+/// What assembles the code under test.
+pub type Code<'a> = &'a dyn Fn(&mut CodeAssembler) -> Result<(), IcedError>;
 
 impl Kernel {
     /// 64-bit mode at level 0, everything mapped where it is, for users as well.
@@ -245,7 +245,12 @@ impl Kernel {
 
     /// Runs instructions; each delivery of an event counts as one.
     pub fn run(&mut self, instructions: u64) -> Exit {
-        let exit = self.cpu.run(&mut self.cache, &self.ram, &mut QuietBus, Slice { now: 0, instructions });
+        self.run_at(0, instructions)
+    }
+
+    /// The same at this time.
+    pub fn run_at(&mut self, now: u64, instructions: u64) -> Exit {
+        let exit = self.cpu.run(&mut self.cache, &self.ram, &mut QuietBus, Slice { now, instructions });
         self.cpu.flush();
         exit
     }

@@ -78,3 +78,6 @@ impl Exec<'_> {
         self.request_leave(Leave::Bus);
     }
 }
+
+#[cfg(test)]
+mod tests;

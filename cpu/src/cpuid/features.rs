@@ -16,6 +16,8 @@ pub(super) enum Word {
     StructuredC,
     /// Leaf 7.0, EDX.
     StructuredD,
+    /// Leaf 0xD.1, EAX.
+    StateA,
     /// Leaf 0x80000001, ECX.
     ExtendedC,
     /// Leaf 0x80000001, EDX.
@@ -70,6 +72,7 @@ const FEATURES: &[(Word, u32, &str, &[Of])] = &[
     (Word::StructuredB, 23, "clflushopt", &[Of::CLFLUSHOPT]),
     (Word::StructuredC, 2, "umip", &[]),
     (Word::StructuredD, 4, "fsrm", &[]),
+    (Word::StateA, 0, "xsaveopt", &[Of::XSAVEOPT]),
     (Word::ExtendedC, 0, "lahf_lm", &[]),
     (Word::ExtendedC, 5, "abm", &[Of::LZCNT]),
     (Word::ExtendedC, 8, "3dnowprefetch", &[Of::PREFETCHW]),

@@ -84,7 +84,7 @@ fn what_is_not_advertised_is_no_instruction() {
         Code::Vmmcall,
         Code::Rsm,
         Code::Rdpid_r64,
-        Code::Xsaveopt_mem,
+        Code::Xsavec_mem,
         Code::Getsecd,
         Code::Xbegin_rel32,
         Code::Wrpkru,

@@ -106,7 +106,6 @@ impl Exec<'_> {
     }
 
     /// An access to a port by the running instruction.
-    #[allow(dead_code, reason = "the port instructions come next")]
     pub(crate) fn watch_port(&mut self, port: u16, bytes: u8) {
         if self.watches_data() && self.state.cr4.contains(Cr4::DE) {
             self.earned |= self.hit(u64::from(port), u64::from(bytes), |waits| waits == Waits::Port);
@@ -146,3 +145,6 @@ impl Exec<'_> {
         Breakpoint { bit: 1 << number, waits, address: self.state.debug[number % 4], bytes }
     }
 }
+
+#[cfg(test)]
+mod tests;

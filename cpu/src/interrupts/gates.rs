@@ -49,14 +49,6 @@ impl Exec<'_> {
         Ok(())
     }
 
-    /// Loads CS, SS and RSP with what was checked before.
-    pub(crate) fn switch_to(&mut self, code: Segment, stack: Segment, pointer: u64) {
-        self.state.segments[SegmentName::Cs as usize] = code;
-        self.state.segments[SegmentName::Ss as usize] = stack;
-        self.regs[RSP as usize] = pointer;
-        self.rights_changed();
-    }
-
     fn interrupt_gate(&mut self, event: Event) -> Result<Gate, Stop> {
         let number = u32::from(event.vector) << 3 | IDT;
         let long = self.state.is_long();

@@ -282,3 +282,85 @@ fn events_wake_a_halted_processor() {
     kernel.run(1);
     assert_eq!((kernel.handler(), kernel.state().activity), (Some(vector::NMI), Activity::Running));
 }
+
+/// A machine whose 8259 pair drives INTR; it will say vector 0x31.
+fn interrupted(code: Code<'_>) -> Kernel {
+    let mut kernel = Kernel::long(code);
+    let state = kernel.state();
+    state.rflags = 0x202;
+    state.apic.set_virtual_wire();
+    state.set_intr(true);
+    kernel
+}
+
+#[test]
+fn a_maskable_interrupt_comes_between_instructions() {
+    let code = |a: &mut iced_x86::code_asm::CodeAssembler| a.nop();
+    let mut kernel = interrupted(&code);
+    let exit = kernel.run(10);
+    assert_eq!((exit.leave, exit.retired, kernel.handler()), (Leave::Bus, 1, Some(0x31)));
+    assert_eq!(kernel.stack::<3>(), [CODE, u64::from(CODE_64), 0x202]);
+    let mut kernel = interrupted(&code);
+    kernel.state().rflags = 2;
+    kernel.run(1);
+    assert_eq!((kernel.handler(), kernel.state().rip), (None, CODE + 1));
+}
+
+#[test]
+fn nothing_is_taken_without_a_budget() {
+    let mut kernel = interrupted(&|a| a.nop());
+    let before = kernel.state().clone();
+    assert_eq!(kernel.run(0).retired, 0);
+    assert_eq!(*kernel.state(), before);
+}
+
+#[test]
+fn an_nmi_goes_first() {
+    let mut kernel = interrupted(&|a| a.nop());
+    kernel.state().nmi_pending = true;
+    kernel.run(1);
+    assert_eq!(kernel.handler(), Some(vector::NMI));
+}
+
+#[test]
+fn sti_lets_one_instruction_pass_if_interrupts_were_off() {
+    let code = |a: &mut iced_x86::code_asm::CodeAssembler| {
+        a.sti()?;
+        a.inc(iced_x86::code_asm::ebx)?;
+        a.inc(iced_x86::code_asm::ebx)
+    };
+    for chopped in [false, true] {
+        let mut kernel = interrupted(&code);
+        kernel.state().rflags = 2;
+        if chopped {
+            (0..3).for_each(|_| assert_eq!(kernel.run(1).retired, 1));
+        } else {
+            kernel.run(3);
+        }
+        assert_eq!((kernel.handler(), kernel.state().gpr[3]), (Some(0x31), 1));
+    }
+    let mut kernel = interrupted(&code);
+    kernel.run(1);
+    assert_eq!((kernel.handler(), kernel.state().gpr[3]), (Some(0x31), 0));
+}
+
+#[test]
+fn an_interrupt_that_cannot_be_delivered_is_an_external_event() {
+    let mut kernel = interrupted(&|a| a.nop());
+    kernel.gate(0x31, CODE_64, HANDLERS, 0x0e00);
+    kernel.run(1);
+    assert_eq!((kernel.handler(), kernel.stack::<2>()), (Some(vector::NP), [0x31 << 3 | 3, CODE]));
+    // INT n is none.
+    let mut kernel = Kernel::long(&|a| a.int(0x31));
+    kernel.gate(0x31, CODE_64, HANDLERS, 0x0e00);
+    kernel.run(1);
+    assert_eq!((kernel.handler(), kernel.stack::<2>()), (Some(vector::NP), [0x31 << 3 | 2, CODE]));
+}
+
+#[test]
+fn task_gates_are_missing_by_name() {
+    use crate::exec::Missing;
+    let mut kernel = Kernel::protected(&undefined);
+    kernel.gate(vector::UD, TASK, 0, 0x8500);
+    assert_eq!(kernel.run(5).leave, Leave::Missing(Missing::Feature("task switch by an interrupt")));
+}

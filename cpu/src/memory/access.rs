@@ -289,7 +289,7 @@ impl Exec<'_> {
             write: access == Access::Write && !has_code && !watched,
             exec: access == Access::Fetch && found.executable,
         };
-        self.tlb.fill(set, linear, Page { frame, host, global: found.global, large: found.large }, allowed);
+        self.tlb.fill(set, linear, Page { frame, host, global: found.global, shift: found.shift }, allowed);
         Ok(Place::Memory(host.wrapping_add((linear & PAGE_OFFSET) as usize)))
     }
 

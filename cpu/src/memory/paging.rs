@@ -26,8 +26,8 @@ pub struct Translation {
     pub executable: bool,
     /// Survives a change of CR3.
     pub global: bool,
-    /// From an entry that maps more than 4 KiB.
-    pub large: bool,
+    /// log2 of the size of the page.
+    pub shift: u8,
 }
 
 const PRESENT: u64 = 1;
@@ -82,7 +82,7 @@ impl Exec<'_> {
                 writable: true,
                 executable: true,
                 global: false,
-                large: false,
+                shift: 12,
             });
         }
         let nx = self.state.msrs.efer.contains(Efer::NXE);
@@ -208,7 +208,7 @@ impl Exec<'_> {
                 writable: write_allowed && set & DIRTY != 0,
                 executable,
                 global: entry & GLOBAL != 0 && cr4.contains(Cr4::PGE),
-                large,
+                shift: level.shift as u8,
             });
         }
         // Every list of levels ends with one that maps.

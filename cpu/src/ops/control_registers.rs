@@ -127,3 +127,6 @@ fn xsetbv(exec: &mut Exec<'_>, _: &Op) -> Done {
     exec.require_supervisor()?;
     exec.write_xcr0(exec.edx_eax())
 }
+
+#[cfg(test)]
+mod tests;

@@ -178,3 +178,6 @@ fn store_to_register<const WHICH: bool, const BYTES: u8>(exec: &mut Exec<'_>, op
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -151,3 +151,6 @@ fn inner_call(exec: &mut Exec<'_>, gate: Gate, code: Segment, bytes: u8) -> Done
     exec.switch_to(code, stack.segment, pointer);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

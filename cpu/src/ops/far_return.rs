@@ -117,3 +117,6 @@ impl Exec<'_> {
         };
     }
 }
+
+#[cfg(test)]
+mod tests;

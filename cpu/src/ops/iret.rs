@@ -106,3 +106,6 @@ fn set_flags(exec: &mut Exec<'_>, popped: RFlags, image: u64) {
     }
     exec.flags.replace(popped, flags);
 }
+
+#[cfg(test)]
+mod tests;

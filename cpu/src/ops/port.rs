@@ -61,6 +61,7 @@ const MAP_BASE: u32 = 102;
 impl Exec<'_> {
     /// Reads a port, which takes time.
     pub(crate) fn port_read(&mut self, port: u16, bytes: u8) -> u32 {
+        self.watch_port(port, bytes);
         self.spend(PORT_NS);
         let now = self.now();
         self.bus.port_read(now, port, bytes)
@@ -68,6 +69,7 @@ impl Exec<'_> {
 
     /// Writes a port, which takes time.
     pub(crate) fn port_write(&mut self, port: u16, bytes: u8, value: u32) {
+        self.watch_port(port, bytes);
         self.spend(PORT_NS);
         let now = self.now();
         self.bus.port_write(now, port, bytes, value);
@@ -107,3 +109,6 @@ impl Exec<'_> {
 /// Types of a task state segment of 32 or 64 bits.
 const TSS_AVAILABLE: u8 = Attributes::BUSY_TSS.kind() & !2;
 const TSS_BUSY: u8 = Attributes::BUSY_TSS.kind();
+
+#[cfg(test)]
+mod tests;

@@ -60,3 +60,6 @@ fn set_ac<const SET: bool>(exec: &mut Exec<'_>, _: &Op) -> Done {
 fn invalidate_caches(exec: &mut Exec<'_>, _: &Op) -> Done {
     exec.require_supervisor()
 }
+
+#[cfg(test)]
+mod tests;

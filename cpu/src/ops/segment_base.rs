@@ -61,3 +61,6 @@ fn write<B: Base, T: Int>(exec: &mut Exec<'_>, op: &Op) -> Done {
     exec.state.segments[B::SEGMENT].base = base;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -117,3 +117,6 @@ fn load_pointer<const SEGMENT: u8, const BYTES: u8>(exec: &mut Exec<'_>, op: &Op
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

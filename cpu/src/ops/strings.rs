@@ -1,12 +1,14 @@
-//! MOVS, STOS, LODS, SCAS, CMPS, and how they are repeated.
+//! MOVS, STOS, LODS, SCAS, CMPS, INS, OUTS, and how they are repeated.
 
 mod each;
+mod port;
 
 use iced_x86::Code;
 
 use crate::exec::Exec;
 use crate::fault::{Done, Stop};
 use crate::flags::RFlags;
+use crate::memory::tlb::Set;
 use crate::memory::{Row, Value};
 use crate::op::{Handler, Lowered, Op, last, within};
 use crate::ops::Form;
@@ -75,7 +77,7 @@ pub fn lower(form: &Form<'_>) -> Option<Lowered> {
         Code::Cmpsw_m16_m16 => conditional::<each::Compare, u16>(form),
         Code::Cmpsd_m32_m32 => conditional::<each::Compare, u32>(form),
         Code::Cmpsq_m64_m64 => conditional::<each::Compare, u64>(form),
-        _ => None,
+        _ => port::lower(form),
     }
 }
 
@@ -178,8 +180,13 @@ fn address<T: Int>(exec: &mut Exec<'_>, op: &Op, register: u8, write: bool) -> R
     exec.linear(SegmentName::Es, offset & op.segment.address_mask(), u32::from(T::BYTES), write)
 }
 
-/// The elements from RSI or RDI on, and how many of at most `most` are sure to violate no limit and not to wrap around.
+/// The elements from RSI or RDI on, and how many of at most `most` are sure to violate no limit and not to wrap around, if
+/// that can be said of many at once.
 fn row<T: Int>(exec: &mut Exec<'_>, op: &Op, register: u8, write: bool, most: u64) -> Option<(Row, u64)> {
+    if exec.data_set == Set::UserAligned {
+        // Each element's alignment is checked.
+        return None;
+    }
     let backward = is_backward(exec);
     let bytes = u64::from(T::BYTES);
     let offset = exec.reg::<u64>(register) & op.segment.address_mask();

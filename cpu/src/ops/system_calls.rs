@@ -122,9 +122,8 @@ fn sysexit<const TO_64: bool>(exec: &mut Exec<'_>, _: &Op) -> Done {
 }
 
 fn enter(exec: &mut Exec<'_>, code: Segment, stack: Segment) {
-    exec.state.segments[SegmentName::Cs as usize] = code;
-    exec.state.segments[SegmentName::Ss as usize] = stack;
-    exec.rights_changed();
+    let pointer = exec.regs[RSP as usize];
+    exec.switch_to(code, stack, pointer);
     // IF or TF may have been set.
     exec.attention = true;
 }
@@ -138,3 +137,6 @@ fn swapgs(exec: &mut Exec<'_>, _: &Op) -> Done {
     std::mem::swap(gs, &mut exec.state.msrs.kernel_gs_base);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -59,3 +59,6 @@ fn invpcid<T: Int>(exec: &mut Exec<'_>, op: &Op) -> Done {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

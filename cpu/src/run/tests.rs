@@ -41,3 +41,23 @@ fn code_that_changes_itself_runs_as_changed() {
     assert_eq!(run(&mut machine, 2).retired, 2);
     assert_eq!(machine.0.state.gpr[0], 4);
 }
+
+#[test]
+fn code_ends_where_its_segment_does() {
+    for (limit, done) in [(0x1011, 6), (0x1010, 5), (0x1004, 1), (0xfff, 0)] {
+        let mut machine = machine(&ADDS);
+        machine.0.state.segments[1].limit = limit;
+        // What comes next is #GP, which pushes three words.
+        run(&mut machine, done + 1);
+        assert_eq!((machine.0.state.gpr[0], machine.0.state.gpr[4]), (3 * done, 0xfffa), "{limit:x}");
+    }
+}
+
+#[test]
+fn stepping_takes_no_room() {
+    // jmp $, with TF set by nobody but a breakpoint armed elsewhere.
+    let mut machine = machine(&[0xeb, 0xfe]);
+    machine.0.state.debug[5] = 0x401;
+    let exit = run(&mut machine, 100_000);
+    assert_eq!((exit.leave, exit.retired), (Leave::Budget, 100_000));
+}

@@ -2,6 +2,7 @@
 
 use crate::exec::Exec;
 use crate::fault::{Done, Fault, Stop, vector};
+use crate::registers::gpr;
 use crate::segmentation::{Gate, is_null, rpl, with_rpl};
 use crate::state::{Segment, SegmentName};
 
@@ -124,9 +125,28 @@ impl Exec<'_> {
 
     /// Puts checked contents into a segment register.
     pub(crate) fn set_segment(&mut self, name: SegmentName, segment: Segment) {
+        if name == SegmentName::Cs {
+            self.note_code_limit(segment.limit);
+        }
         self.state.segments[name as usize] = segment;
         if matches!(name, SegmentName::Cs | SegmentName::Ss) {
             self.rights_changed();
+        }
+    }
+
+    /// Loads CS, SS and RSP with what was checked before.
+    pub(crate) fn switch_to(&mut self, code: Segment, stack: Segment, pointer: u64) {
+        self.note_code_limit(code.limit);
+        self.state.segments[SegmentName::Cs as usize] = code;
+        self.state.segments[SegmentName::Ss as usize] = stack;
+        self.regs[gpr::RSP as usize] = pointer;
+        self.rights_changed();
+    }
+
+    /// The limit is checked when a block is looked for: where blocks were found before says nothing under another limit.
+    fn note_code_limit(&mut self, limit: u32) {
+        if self.state.segment(SegmentName::Cs).limit != limit {
+            self.tlb.forget_fetches();
         }
     }
 }
