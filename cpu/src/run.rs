@@ -257,7 +257,9 @@ impl Exec<'_> {
         if self.begin_step().is_err() {
             return self.fault_taken();
         }
+        let start = self.rip;
         let found = self.find_block(cache, self.mode.alone());
+        let bytes = found.ok().and_then(|block| cache.get(block)).map_or(0, |block| block.bytes);
         self.alone = true;
         let stopped = match found {
             Ok(block) => self.run_block(cache, block),
@@ -267,9 +269,10 @@ impl Exec<'_> {
         // A device may have written to memory, and this instruction to code.
         self.attention |= self.ram.any_rewritten();
         match stopped {
-            Ok(()) => self.end_step(),
+            // A branch to the instruction behind it is taken for none.
+            Ok(()) => self.end_step(self.rip != self.wrap_ip(start.wrapping_add(u64::from(bytes)))),
             Err(Stop::Fault) => self.fault_taken(),
-            Err(Stop::Again) => self.end_step(),
+            Err(Stop::Again) => self.end_step(false),
             Err(Stop::Alone | Stop::Unimplemented) => {
                 let missing = self.missing.unwrap_or(Missing::Instruction(Code::INVALID));
                 self.missing = Some(missing);

@@ -6,7 +6,8 @@ use iced_x86::code_asm::CodeAssembler;
 use ram::GuestRam;
 
 use crate::state::{Attributes, Cr0, Cr4, Efer, Segment, SegmentName, TableRegister};
-use crate::{BlockCache, Bus, Cpu, CpuState, Exit, Slice};
+use crate::testing::Recorder;
+use crate::{BlockCache, Cpu, CpuState, Exit, Slice};
 
 /// Where its tables are.
 pub const GDT: u64 = 0x1000;
@@ -56,25 +57,6 @@ const DESCRIPTORS: [u64; 15] = [
     0,
     0,
 ];
-
-/// A bus nobody is connected to, but an 8259A that says vector 0x31.
-pub struct QuietBus;
-
-impl Bus for QuietBus {
-    fn port_read(&mut self, _: u64, _: u16, _: u8) -> u32 {
-        u32::MAX
-    }
-    fn port_write(&mut self, _: u64, _: u16, _: u8, _: u32) {}
-    fn mmio_read(&mut self, _: u64, _: u64, _: u8) -> u64 {
-        u64::MAX
-    }
-    fn mmio_write(&mut self, _: u64, _: u64, _: u8, _: u64) {}
-    fn acknowledge_interrupt(&mut self, _: u64) -> u8 {
-        0x31
-    }
-    fn send_interrupt(&mut self, _: crate::apic::Message) {}
-    fn end_of_interrupt(&mut self, _: u8) {}
-}
 
 /// The machine.
 pub struct Kernel {
@@ -250,7 +232,8 @@ impl Kernel {
 
     /// The same at this time.
     pub fn run_at(&mut self, now: u64, instructions: u64) -> Exit {
-        let exit = self.cpu.run(&mut self.cache, &self.ram, &mut QuietBus, Slice { now, instructions });
+        let exit =
+            self.cpu.run(&mut self.cache, &self.ram, &mut Recorder::default(), Slice { now, instructions });
         self.cpu.flush();
         exit
     }

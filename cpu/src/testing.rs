@@ -20,26 +20,7 @@ pub const DATA: u64 = 0x3_0000;
 /// All of it. In long mode everything is mapped at its physical address.
 pub const BYTES: u64 = 4 << 20;
 
-/// A bus nobody is connected to.
-pub struct NoBus;
-
-impl Bus for NoBus {
-    fn port_read(&mut self, _: u64, _: u16, _: u8) -> u32 {
-        u32::MAX
-    }
-    fn port_write(&mut self, _: u64, _: u16, _: u8, _: u32) {}
-    fn mmio_read(&mut self, _: u64, _: u64, _: u8) -> u64 {
-        u64::MAX
-    }
-    fn mmio_write(&mut self, _: u64, _: u64, _: u8, _: u64) {}
-    fn acknowledge_interrupt(&mut self, _: u64) -> u8 {
-        0xff
-    }
-    fn send_interrupt(&mut self, _: crate::apic::Message) {}
-    fn end_of_interrupt(&mut self, _: u8) {}
-}
-
-/// A bus that keeps what was done to it and answers with what it was given.
+/// A bus that keeps what was done to it and answers with what it was given. Its 8259 pair says vector 0x31.
 #[derive(Debug, Default, PartialEq)]
 pub struct Recorder {
     /// What ports read as.
@@ -63,7 +44,7 @@ impl Bus for Recorder {
     }
     fn mmio_write(&mut self, _: u64, _: u64, _: u8, _: u64) {}
     fn acknowledge_interrupt(&mut self, _: u64) -> u8 {
-        0xff
+        0x31
     }
     fn send_interrupt(&mut self, message: crate::apic::Message) {
         self.messages.push(message);
@@ -142,7 +123,7 @@ impl Guest {
 
     /// Runs this many instructions.
     pub fn run(&mut self, instructions: u64) -> Exit {
-        self.cpu.run(&mut self.cache, &self.ram, &mut NoBus, Slice { now: 0, instructions })
+        self.cpu.run(&mut self.cache, &self.ram, &mut Recorder::default(), Slice { now: 0, instructions })
     }
 
     /// Runs this many instructions from this time on, on this bus.

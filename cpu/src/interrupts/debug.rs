@@ -11,6 +11,8 @@ pub(crate) const BREAKPOINTS: u64 = 15;
 pub(crate) const ACCESS_DETECTED: u64 = 1 << 13;
 /// DR6.BS: single step.
 const SINGLE_STEP: u64 = 1 << 14;
+/// IA32_DEBUGCTL.BTF: single steps are from branch to branch.
+const BRANCH_TRAP: u64 = 1 << 1;
 /// DR7: enable bits of the four breakpoints, local and global.
 const ENABLED: u64 = 0xff;
 /// DR7.GD: accesses to debug registers are detected.
@@ -75,10 +77,11 @@ impl Exec<'_> {
         Ok(())
     }
 
-    /// After an instruction that ran alone and did not fault.
-    pub(crate) fn end_step(&mut self) {
+    /// After an instruction that ran alone and did not fault. With BTF, single steps are from branch to branch (SDM 3B 18.4.3).
+    pub(crate) fn end_step(&mut self, branched: bool) {
         let mut earned = std::mem::take(&mut self.earned);
-        if self.state.shadow == InterruptShadow::MovSs {
+        let by_branches = self.state.msrs.debug_control & BRANCH_TRAP != 0;
+        if self.state.shadow == InterruptShadow::MovSs || by_branches && !branched {
             earned &= !SINGLE_STEP;
         }
         self.state.pending_debug |= earned;
@@ -116,6 +119,7 @@ impl Exec<'_> {
     pub(super) fn note_debug_exception(&mut self, dr6: u64) {
         self.state.debug[4] = self.state.debug[4] & !BREAKPOINTS | dr6;
         self.state.debug[5] &= !GENERAL_DETECT;
+        self.state.msrs.debug_control &= !BRANCH_TRAP;
     }
 
     fn hit(&self, address: u64, bytes: u64, waits: impl Fn(Waits) -> bool) -> u64 {

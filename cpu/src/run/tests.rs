@@ -1,7 +1,7 @@
 //! The loop itself: budgets, and what depends on them.
 
 use super::*;
-use crate::testing::NoBus;
+use crate::testing::Recorder;
 
 /// Real mode at 0x1000 with this code.
 fn machine(code: &[u8]) -> (Cpu, BlockCache, GuestRam) {
@@ -16,7 +16,7 @@ fn machine(code: &[u8]) -> (Cpu, BlockCache, GuestRam) {
 
 fn run(machine: &mut (Cpu, BlockCache, GuestRam), instructions: u64) -> Exit {
     let (cpu, cache, ram) = machine;
-    cpu.run(cache, ram, &mut NoBus, Slice { now: 0, instructions })
+    cpu.run(cache, ram, &mut Recorder::default(), Slice { now: 0, instructions })
 }
 
 /// add ax, 3 (six times), each 3 bytes.

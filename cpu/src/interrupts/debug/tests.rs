@@ -99,6 +99,27 @@ fn repeated_instructions_are_stepped_by_iteration() {
 }
 
 #[test]
+fn steps_from_branch_to_branch() {
+    const BTF: u64 = 2;
+    let mut kernel = Kernel::user(&|a| {
+        let (mut there, mut end) = (a.create_label(), a.create_label());
+        a.inc(ebx)?;
+        a.jc(end)?;
+        a.jmp(there)?;
+        a.set_label(&mut end)?;
+        a.nop()?;
+        a.set_label(&mut there)?;
+        a.inc(ebx)
+    });
+    kernel.state().rflags = TF | 2;
+    kernel.state().msrs.debug_control = BTF;
+    kernel.run(4);
+    assert_eq!((kernel.handler(), causes(&mut kernel)), (Some(vector::DB), 1 << 14));
+    assert_eq!((kernel.stack::<1>(), kernel.state().gpr[3]), ([CODE + 7], 1), "the branch was taken");
+    assert_eq!(kernel.state().msrs.debug_control, 0, "the exception clears it");
+}
+
+#[test]
 fn an_instruction_breakpoint_comes_before_and_rf_lets_pass() {
     let mut kernel = Kernel::long(&increments);
     kernel.state().debug[1] = CODE + 2;
