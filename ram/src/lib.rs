@@ -9,7 +9,7 @@
 mod guest_ram;
 mod marks;
 
-pub use guest_ram::{GuestRam, RamError};
+pub use guest_ram::{GuestRam, MAX_BYTES, RamError};
 pub use marks::PageMarks;
 
 /// Bytes in a page frame.

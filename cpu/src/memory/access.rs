@@ -258,9 +258,8 @@ impl Exec<'_> {
         let set = if set == Set::UserAligned { Set::User } else { set };
         let entry = self.tlb.entry(set, linear);
         let tag = match access {
-            Access::Read => entry.read,
+            Access::Read | Access::Fetch => entry.read,
             Access::Write => entry.write,
-            Access::Fetch => entry.exec,
         };
         if tag == linear & PAGE_MASK {
             return Ok(Place::Memory((linear as usize).wrapping_add(entry.addend) as *mut u8));
@@ -268,7 +267,7 @@ impl Exec<'_> {
         if !self.is_canonical(linear) {
             return Err(self.raise_noncanonical(linear));
         }
-        let found = self.walk(linear, access, set == Set::User, set == Set::SupervisorAc);
+        let found = self.walk(linear, access, set.is_user(), set == Set::SupervisorAc);
         let found = found.map_err(|fault| self.raise(fault))?;
         let frame = found.physical >> 12;
         let host = if self.is_local_apic(found.physical) { None } else { self.ram.host_page(frame) };
@@ -284,10 +283,9 @@ impl Exec<'_> {
         }
         let watched = self.watches_data();
         let allowed = Allowed {
-            // Every page that may be written or fetched from may be read here, but SMAP and SMEP differ.
-            read: access == Access::Read && !watched,
+            // Instruction breakpoints do not depend on how a fetch finds its page.
+            read: access == Access::Read && !watched || access == Access::Fetch,
             write: access == Access::Write && !has_code && !watched,
-            exec: access == Access::Fetch && found.executable,
         };
         self.tlb.fill(set, linear, Page { frame, host, global: found.global, shift: found.shift }, allowed);
         Ok(Place::Memory(host.wrapping_add((linear & PAGE_OFFSET) as usize)))
@@ -298,10 +296,10 @@ impl Exec<'_> {
     /// # Errors
     /// A fault, or [`Stop::Unimplemented`] where there is no memory.
     pub(crate) fn code(&mut self, linear: u64) -> Result<(u64, &[u8]), Stop> {
-        let set = if self.is_user() { Set::User } else { Set::Supervisor };
+        let set = if self.is_user() { Set::UserCode } else { Set::SupervisorCode };
         let place = self.reach_code(set, linear)?;
         let left = (0x1000 - (linear & PAGE_OFFSET)) as usize;
-        let frame = self.tlb.entry(set, linear).frame;
+        let frame = self.tlb.entry(set, linear).frame();
         // SAFETY: `reach_code` says that the page is guest memory from `place` to its end. Nothing writes to guest memory while
         // the slice lives: it borrows `self`, the only one that runs.
         Ok((frame, unsafe { std::slice::from_raw_parts(place, left) }))

@@ -22,8 +22,6 @@ pub struct Translation {
     pub physical: u64,
     /// A store needs no other walk: allowed, and the dirty bit is set.
     pub writable: bool,
-    /// A fetch is allowed.
-    pub executable: bool,
     /// Survives a change of CR3.
     pub global: bool,
     /// log2 of the size of the page.
@@ -80,7 +78,6 @@ impl Exec<'_> {
             return Ok(Translation {
                 physical: linear & 0xffff_ffff,
                 writable: true,
-                executable: true,
                 global: false,
                 shift: 12,
             });
@@ -206,7 +203,6 @@ impl Exec<'_> {
             return Ok(Translation {
                 physical: frame | linear & within,
                 writable: write_allowed && set & DIRTY != 0,
-                executable,
                 global: entry & GLOBAL != 0 && cr4.contains(Cr4::PGE),
                 shift: level.shift as u8,
             });
