@@ -95,8 +95,11 @@ fn decode(code: &[u8], mode: Mode) -> Option<(Vec<Op>, u32, u16)> {
         if instruction.is_invalid() && decoder.last_error() == DecoderError::NoMoreBytes {
             break;
         }
-        let lowered =
-            if instruction.is_invalid() { ops::undefined() } else { ops::lower(&instruction, mode) };
+        let lowered = match instruction.is_invalid() {
+            true if instruction.len() >= LONGEST => ops::too_long(),
+            true => ops::undefined(),
+            false => ops::lower(&instruction, mode),
+        };
         if lowered.place == Place::Alone && !instructions.is_empty() {
             break;
         }
