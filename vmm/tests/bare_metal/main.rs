@@ -73,6 +73,19 @@ macro_rules! guests {
 }
 
 guests! {
+    delivery(1) differs &[
+        ("stack of the interrupt stack table", "SS becomes null without a change of privilege"),
+        ("no right", "error codes have the entry of 8 bytes, not the vector"),
+        ("no gate", "error codes have the entry of 8 bytes, not the vector"),
+        ("UD without gate", "error codes have the entry of 8 bytes, not the vector"),
+        ("INT1 at level 3", "not known"),
+        ("handler at an address that is not canonical", "found out on arrival"),
+        ("UD, SS for want of a canonical stack", "it is #GP"),
+        ("SS for want of a canonical stack", "the error code lacks EXT"),
+        ("code segment is marked", "it is not"),
+        ("RF of a fault", "not set"),
+    ],
+    triple_fault(1),
     translations(1),
     page_faults(1) differs &[
         ("no page, read and write", "reported as a read"),
