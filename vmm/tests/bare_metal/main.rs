@@ -85,6 +85,7 @@ guests! {
         ("code segment is marked", "it is not"),
         ("RF of a fault", "not set"),
     ],
+    segment_limits(1),
     triple_fault(1),
     translations(1),
     page_faults(1) differs &[
