@@ -188,11 +188,15 @@ main:
     caught
     descriptor SPARE, 0x00af9f000000ffff
     gate 0x41, GATE_INTERRUPT | GATE_LEVEL_3
+    mov word ptr [idt + 16 * 0x41], 0x3000
+    mov word ptr [idt + 16 * 0x41 + 6], WINDOW >> 16
     try_user "conforming code segment keeps level 3"
     int 0x41
     caught
-    // The handler is not user code: it cannot be fetched.
-    show "handler's ss", [handler_ss]
+    mov rax, offset user_stack_top + ALIAS
+    sub rax, [frame + FRAME_RSP]
+    show "used", rax
+    call fill_gates
     gate_selector 0x41, KERNEL_CODE + 3
     try "RPL of a gate's selector does not count"
     int 0x41

@@ -306,8 +306,6 @@ main:
     mov eax, WINDOW + 0xaffe
     jmp rax
     caught
-    mov rax, [frame + FRAME_RIP]
-    show "rip", rax
 
     // Addresses that are none.
     mov rbx, 0x0000800000000000

@@ -156,27 +156,22 @@ main:
     caught
 
     try_32 "code runs up to its limit"
-    ljmp SHORT_TEXT:short_text - IMAGE
-    caught
-    try_32 "jump beyond the limit"
+    mov dword ptr [started], offset short_text_end - IMAGE
     ljmp SHORT_TEXT:short_text - IMAGE
     caught
     try_32 "far jump beyond the limit"
     ljmp SHORT_TEXT:short_text_end - IMAGE
     caught
     try_32 "near jump beyond the limit"
+    mov dword ptr [started], offset short_text_jumps - IMAGE
     ljmp SHORT_TEXT:short_text_jumps - IMAGE
     caught
-    mov rax, [frame + FRAME_RIP]
-    sub rax, offset short_text_jumps
-    add rax, IMAGE
-    show "there at", rax
+    dec word ptr [gdt + SHORT_TEXT]
+    mov byte ptr [short_text], 0xb0         // mov al, 0x90
     try_32 "instruction across the limit"
-    ljmp SHORT_TEXT:short_text_end - 1 - IMAGE
+    mov dword ptr [started], offset short_text - IMAGE
+    ljmp SHORT_TEXT:short_text - IMAGE
     caught
-    mov rax, [frame + FRAME_RIP]
-    sub rax, offset short_text_end - IMAGE
-    show "end at", rax
 
     // 64-bit mode has neither limits nor types.
     mov ecx, CONSTANT
@@ -197,5 +192,4 @@ short_text:
     nop
     nop
 short_text_end:
-    nop
     nop
