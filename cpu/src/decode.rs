@@ -110,7 +110,12 @@ fn decode(code: &[u8], mode: Mode) -> Option<(Vec<Op>, u32, u16)> {
             *first = pair;
             break;
         }
-        instructions.push(ops::operands(&instruction, mode, lowered));
+        let mut op = ops::operands(&instruction, mode, lowered);
+        let bytes = code.get(usize::from(op.start)..usize::from(op.next));
+        if let Some(opcode) = bytes.and_then(ops::x87::opcode) {
+            op.extra = opcode;
+        }
+        instructions.push(op);
         if lowered.place != Place::Within {
             break;
         }

@@ -44,7 +44,7 @@ mod strings;
 mod system_calls;
 mod translation;
 mod unary;
-mod x87;
+pub(crate) mod x87;
 
 #[cfg(test)]
 mod tests;

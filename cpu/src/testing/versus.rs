@@ -110,6 +110,34 @@ impl Random {
         }
     }
 
+    /// A number of 80 bits with something special about it: significand, sign and exponent.
+    pub fn extended(&mut self) -> (u64, u16) {
+        const SIGNIFICANDS: [u64; 8] = [
+            1 << 63,
+            0xc000_0000_0000_0000,
+            0x8000_0000_0000_0001,
+            0xffff_ffff_ffff_ffff,
+            0,
+            1,
+            0x4000_0000_0000_0000,
+            0xa000_0000_0000_0000,
+        ];
+        const EXPONENTS: [u16; 12] =
+            [0, 1, 2, 0x3ffe, 0x3fff, 0x4000, 0x403d, 0x403e, 0x43fe, 0x7ffd, 0x7ffe, 0x7fff];
+        let significand = match self.below(3) {
+            0 => self.pick(&SIGNIFICANDS),
+            1 => self.bits() | 1 << 63,
+            _ => (self.bits() & 0xfff) << 52 | 1 << 63,
+        };
+        let sign = (self.bits() as u16) << 15;
+        let exponent = match self.below(4) {
+            0 => self.pick(&EXPONENTS),
+            1 => self.bits() as u16 & 0x7fff,
+            _ => 0x3ff0 + self.below(32) as u16,
+        };
+        (significand, sign | exponent)
+    }
+
     /// A register full of what some instruction may care about.
     pub fn vector(&mut self) -> u128 {
         let wide = |low: u64, high: u64| u128::from(low) | u128::from(high) << 64;
