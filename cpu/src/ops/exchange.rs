@@ -82,10 +82,13 @@ fn compare<T: Int>(exec: &mut Exec<'_>, op: &Op, before: T) -> T {
     before
 }
 
+/// Unlike memory, a register that is not equal is not written: not even the upper half of 64 bits changes.
 fn compare_registers<T: Int>(exec: &mut Exec<'_>, op: &Op) -> Done {
     let before = exec.reg::<T>(op.dst);
     let after = compare(exec, op, before);
-    exec.set_reg(op.dst, after);
+    if exec.flags.zf() {
+        exec.set_reg(op.dst, after);
+    }
     Ok(())
 }
 
@@ -131,3 +134,6 @@ fn compare_16_bytes(exec: &mut Exec<'_>, op: &Op) -> Done {
         before
     })
 }
+
+#[cfg(test)]
+mod tests;
