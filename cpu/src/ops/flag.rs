@@ -1,4 +1,4 @@
-//! CLC, STC, CMC, CLD, STD.
+//! CLC, STC, CMC, CLD, STD, SALC.
 
 use iced_x86::Mnemonic;
 
@@ -7,6 +7,7 @@ use crate::fault::Done;
 use crate::flags::RFlags;
 use crate::op::{Lowered, Op, within};
 use crate::ops::Form;
+use crate::registers::gpr::RAX;
 
 /// The handler for an instruction of this family.
 pub fn lower(form: &Form<'_>) -> Option<Lowered> {
@@ -16,6 +17,7 @@ pub fn lower(form: &Form<'_>) -> Option<Lowered> {
         Mnemonic::Cmc => complement_carry,
         Mnemonic::Cld => clear_direction,
         Mnemonic::Std => set_direction,
+        Mnemonic::Salc => carry_to_al,
         _ => return None,
     })
 }
@@ -43,5 +45,12 @@ fn clear_direction(exec: &mut Exec<'_>, _: &Op) -> Done {
 
 fn set_direction(exec: &mut Exec<'_>, _: &Op) -> Done {
     exec.flags.replace(RFlags::DF, RFlags::DF);
+    Ok(())
+}
+
+/// Undocumented, and on every processor: AL is all ones or zero.
+fn carry_to_al(exec: &mut Exec<'_>, _: &Op) -> Done {
+    let value = if exec.flags.cf() { u8::MAX } else { 0 };
+    exec.set_reg(RAX, value);
     Ok(())
 }

@@ -140,9 +140,10 @@ fn pextrw(exec: &mut Exec<'_>, op: &Op) -> Done {
     Ok(())
 }
 
-/// Marks all x87 registers as empty: the end of MMX code.
+/// Marks all x87 registers as empty: the end of MMX code (SDM 1, table 9-3).
 fn emms(exec: &mut Exec<'_>, _: &Op) -> Done {
     exec.mmx_ready()?;
+    exec.state.fpu.set_top(0);
     exec.state.fpu.tags = 0;
     Ok(())
 }
@@ -164,7 +165,7 @@ impl Exec<'_> {
         self.state.fpu.register(register).significand
     }
 
-    /// Every MMX instruction but EMMS makes all registers valid and the top of the stack 0 (SDM 1, 9.5.1).
+    /// Every MMX instruction makes the top of the stack 0, and all but EMMS make all registers valid (SDM 1, 9.5.1).
     pub(crate) fn enter_mmx(&mut self) {
         self.state.fpu.set_top(0);
         self.state.fpu.tags = 0xff;

@@ -1,4 +1,4 @@
-//! LAR, LSL, VERR, VERW: what a selector leads to, without a fault.
+//! LAR, LSL, VERR, VERW: what a selector leads to, without a fault; ARPL.
 
 use iced_x86::Mnemonic;
 
@@ -27,6 +27,8 @@ pub fn lower(form: &Form<'_>) -> Option<Lowered> {
         Mnemonic::Verr => verify::<false, false>,
         Mnemonic::Verw if memory => verify::<true, true>,
         Mnemonic::Verw => verify::<true, false>,
+        Mnemonic::Arpl if memory => adjust_memory,
+        Mnemonic::Arpl => adjust_register,
         _ => return None,
     })
 }
@@ -94,6 +96,35 @@ fn verify<const WRITE: bool, const MEMORY: bool>(exec: &mut Exec<'_>, op: &Op) -
             && if WRITE { attributes.is_writable() } else { attributes.is_readable() }
     });
     set_zf(exec, possible);
+    Ok(())
+}
+
+/// The selector with the caller's privilege level, if that is less privileged.
+fn adjusted(exec: &Exec<'_>, op: &Op, selector: u16) -> Option<u16> {
+    let caller = exec.reg::<u16>(op.src) & 3;
+    (selector & 3 < caller).then_some(selector & !3 | caller)
+}
+
+fn adjust_register(exec: &mut Exec<'_>, op: &Op) -> Done {
+    exec.require_protected()?;
+    let adjusted = adjusted(exec, op, exec.reg(op.dst));
+    if let Some(selector) = adjusted {
+        exec.set_reg(op.dst, selector);
+    }
+    set_zf(exec, adjusted.is_some());
+    Ok(())
+}
+
+fn adjust_memory(exec: &mut Exec<'_>, op: &Op) -> Done {
+    exec.require_protected()?;
+    let address = exec.address(op, 2)?;
+    let selector = exec.load::<u16>(address)?;
+    let adjusted = adjusted(exec, op, selector);
+    if let Some(selector) = adjusted {
+        let address = exec.address_for_write(op, 2)?;
+        exec.store(address, selector)?;
+    }
+    set_zf(exec, adjusted.is_some());
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 mod flags;
 mod frame;
 
-use iced_x86::Mnemonic;
+use iced_x86::{Code, Mnemonic};
 
 use crate::exec::Exec;
 use crate::fault::{Done, Stop};
@@ -55,9 +55,13 @@ pub fn lower(form: &Form<'_>) -> Option<Lowered> {
     }
 }
 
-/// The increment that iced-x86 knows of LEAVE is that of the POP in it.
+/// iced-x86 knows no increment of LEAVE.
 fn bytes_of_leave(form: &Form<'_>) -> u32 {
-    form.instruction.stack_pointer_increment().unsigned_abs()
+    match form.instruction.code() {
+        Code::Leavew => 2,
+        Code::Leaved => 4,
+        _ => 8,
+    }
 }
 
 fn push(form: &Form<'_>, bytes: u32) -> Option<Handler> {

@@ -133,7 +133,10 @@ fn repeat<E: Element, U: Until, T: Int + Value>(exec: &mut Exec<'_>, op: &Op) ->
             break Some(Stop::Again);
         }
     };
-    set_counter(exec, op, RCX, count - done);
+    // If nothing was done nothing changes, not even the upper half of a counter of 32 bits.
+    if done > 0 {
+        set_counter(exec, op, RCX, count - done);
+    }
     match stopped {
         // The caller gives back the one that was taken.
         Some(stop) => {

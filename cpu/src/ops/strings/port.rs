@@ -71,11 +71,14 @@ fn once<X: Transfer, T: Int + Value>(exec: &mut Exec<'_>, op: &Op) -> Done {
 }
 
 fn repeat<X: Transfer, T: Int + Value>(exec: &mut Exec<'_>, op: &Op) -> Done {
+    // Who may not do it may not do it no times either.
+    let port = exec.reg::<u16>(RDX);
+    exec.check_port(port, <T as Int>::BYTES)?;
     let count = exec.reg::<u64>(RCX) & op.segment.address_mask();
     if count == 0 {
         return Ok(());
     }
-    once::<X, T>(exec, op)?;
+    X::apply::<T>(exec, op, port)?;
     set_counter(exec, op, RCX, count - 1);
     if count == 1 {
         return Ok(());
