@@ -8,7 +8,7 @@ mod features;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use features::has_instruction;
+pub use features::has_instruction;
 use features::{Word, word};
 
 use crate::memory::PHYSICAL_BITS;

@@ -106,7 +106,7 @@ pub(super) fn word(word: Word) -> u32 {
 }
 
 /// Whether an instruction that needs these features exists on this processor. Where one is missing it raises #UD.
-pub(crate) fn has_instruction(code: iced_x86::Code) -> bool {
+pub fn has_instruction(code: iced_x86::Code) -> bool {
     use iced_x86::Code;
     // Shadow stacks read their pointer by what is a long NOP without them.
     if matches!(code, Code::Rdsspd_r32 | Code::Rdsspq_r64) {
