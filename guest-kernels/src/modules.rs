@@ -8,7 +8,6 @@ pub use closure::{Closure, close};
 pub use info::ModuleInfo;
 pub use tree::ModuleTree;
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,7 +18,7 @@ use thiserror::Error;
 use crate::cache::Entry;
 
 /// The modules a guest can need, by name, and what for. What a kernel has built in or lacks is left out; order matters not.
-pub const WANTED: [(&str, &str); 9] = [
+pub const WANTED: [(&str, &str); 10] = [
     ("virtio_pci", "virtio devices on PCI"),
     ("virtio_mmio", "virtio devices without PCI"),
     ("virtio_blk", "virtio disks"),
@@ -29,6 +28,7 @@ pub const WANTED: [(&str, &str); 9] = [
     ("ext4", "the file system of the workloads"),
     ("rtc_cmos", "the alarm that wakes the machine"),
     ("lzo", "compressed hibernation images"),
+    ("button", "the power button, which wakes from s2idle"),
 ];
 
 /// Why modules cannot be had.
@@ -66,14 +66,6 @@ pub enum ModuleError {
     /// Modules need each other in a circle, which no loader can satisfy.
     #[error("modules depend on each other in a circle: {}", .0.join(" needs "))]
     Circle(Vec<String>),
-    /// Asked for by name.
-    #[error("this kernel has no module {name}; it has {}", .known.join(", "))]
-    Unknown {
-        /// The name.
-        name: String,
-        /// All it has.
-        known: Vec<String>,
-    },
 }
 
 pub(crate) fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ModuleError {
@@ -143,31 +135,6 @@ impl StockModules {
     /// Of [`WANTED`], what the kernel does not have at all.
     pub fn absent(&self) -> &[String] {
         &self.index.absent
-    }
-
-    /// Only these and what they need: every module costs the guest time. Names of what is built in or absent are passed over.
-    ///
-    /// # Errors
-    /// For a name that was never collected.
-    pub fn only(mut self, names: &[&str]) -> Result<Self, ModuleError> {
-        let mut keep: BTreeSet<String> = BTreeSet::new();
-        for name in names {
-            let has = |list: &[String]| list.iter().any(|known| known == name);
-            if self.index.modules.iter().any(|module| module.name == *name) {
-                keep.insert((*name).to_owned());
-            } else if !has(&self.index.built_in) && !has(&self.index.absent) {
-                let known = self.index.modules.iter().map(|module| module.name.clone()).collect();
-                return Err(ModuleError::Unknown { name: (*name).to_owned(), known });
-            }
-        }
-        // Backwards, what a module needs comes after it.
-        for module in self.index.modules.iter().rev() {
-            if keep.contains(&module.name) {
-                keep.extend(module.needs.iter().cloned());
-            }
-        }
-        self.index.modules.retain(|module| keep.contains(&module.name));
-        Ok(self)
     }
 
     /// The contents of a module.

@@ -13,10 +13,6 @@ use crate::modules::{ModuleError, StockModules};
 use crate::progress::Silent;
 use crate::stock::{self, StockError, Wanted};
 
-/// Modules of a distribution's kernel that a guest needs: every other one costs boot time.
-const MODULES: [&str; 9] =
-    ["virtio_pci", "virtio_blk", "nvme", "ahci", "sd_mod", "ext4", "rtc_cmos", "virtio_mmio", "lzo"];
-
 /// A kernel and its initramfs.
 #[derive(Debug, Clone)]
 pub struct Provided {
@@ -67,8 +63,7 @@ pub fn kernel(name: &str, say: &dyn Fn(&str)) -> Result<Provided, ProvisionError
     let entry = entry(name, say)?;
     let mut initrd = Initramfs::new().file("/init", crate::agent::BINARY, 0o755);
     if !name.starts_with("saver-") {
-        let modules: &[&str] = if name.starts_with("stock-") { &MODULES } else { &[] };
-        initrd = initrd.program("mke2fs")?.modules(&StockModules::of(&entry)?.only(modules)?)?;
+        initrd = initrd.program("mke2fs")?.modules(&StockModules::of(&entry)?)?;
     }
     Ok(Provided { name: name.to_owned(), bzimage: entry.bzimage(), initrd: initrd.finish()? })
 }

@@ -1,6 +1,6 @@
 //! Every reference run as a test of its own: `jump::save_return::cpus_2`.
 //!
-//! With the kernels of CI (6.12) they run always. On other kernels (`on_6_1`, `on_stock_6_12`, `on_stock_6_1`) they run with
+//! With the kernels of CI (6.12) they run always. On other kernels (`on_6_1`, `on_stock_6_12`, ...) they run with
 //! `KJVM_FULL=1` only, as `./test --full` sets it. What does not work there is known, with its reason.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
@@ -61,6 +61,16 @@ macro_rules! reference_runs {
             #[test]
             fn on_stock_6_1() {
                 crate::passes_in_full(NAME, "stock-6.1");
+            }
+
+            #[test]
+            fn on_stock_6_12_cloud() {
+                crate::passes_in_full(NAME, "stock-6.12-cloud");
+            }
+
+            #[test]
+            fn on_stock_6_1_cloud() {
+                crate::passes_in_full(NAME, "stock-6.1-cloud");
             }
         })* })*
 

@@ -98,27 +98,3 @@ fn what_is_no_module_is_named() {
     let error = close(&tree, &["jbd2"]).unwrap_err().to_string();
     assert!(error.starts_with("cannot decompress "), "{error}");
 }
-
-#[test]
-fn fewer_modules_can_be_taken() {
-    let module = |name: &str, needs: &[&str]| Module {
-        name: name.into(),
-        needs: needs.iter().map(|need| (*need).into()).collect(),
-    };
-    let index = Index {
-        modules: vec![module("a", &[]), module("b", &["a"]), module("c", &[]), module("d", &["b"])],
-        built_in: vec!["virtio_pci".into()],
-        absent: vec!["ahci".into()],
-    };
-    let modules = StockModules { directory: PathBuf::new(), index };
-    let names = |wanted: &[&str]| -> Vec<String> {
-        let some = modules.clone().only(wanted).unwrap();
-        some.load_order().iter().map(|module| module.name.clone()).collect()
-    };
-    assert_eq!(names(&["d", "ahci"]), ["a", "b", "d"]);
-    assert_eq!(names(&["c", "virtio_pci"]), ["c"]);
-    insta::assert_snapshot!(
-        modules.only(&["ext5"]).unwrap_err(),
-        @"this kernel has no module ext5; it has a, b, c, d"
-    );
-}

@@ -78,6 +78,11 @@ const NO_GDT: &str = "6.1 does not load its GDT again when it is jumped back to 
 
 const EXCLUSIVE: &str = "6.1 opens the swap device exclusively for test_resume, which fails while it is in use (swsusp_check: EBUSY)";
 
+/// Kernels for cloud machines.
+const CLOUD: &[(&str, &str)] = &[("stock-6.12-cloud", NO_PM_DEBUG), ("stock-6.1-cloud", NO_PM_DEBUG)];
+
+const NO_PM_DEBUG: &str = "the cloud kernels have no pm_test (CONFIG_PM_DEBUG)";
+
 /// All runs, in the order they are listed.
 pub const RUNS: &[Run] = &[
     returning("jump::save_return", "jump, save, jump back", jump::save_return),
@@ -126,15 +131,12 @@ pub const RUNS: &[Run] = &[
         &[("stock-6.1-", EXCLUSIVE), ("stock-6.1", EXCLUSIVE), ("primary-6.1", EXCLUSIVE)],
     ),
     run("suspend::s3", "S3, wake by alarm and by the host", Anything, suspend::s3),
+    run("suspend::s2idle", "s2idle, wake by power button", Anything, suspend::s2idle),
+    known(run("suspend::pm_test_mem", "every pm_test level for mem", Anything, suspend::pm_test_mem), CLOUD),
     known(
-        run("suspend::s2idle", "s2idle, wake by power button", Anything, suspend::s2idle),
-        &[(
-            "stock-",
-            "the power button's driver is a module the initramfs does not bring (CONFIG_ACPI_BUTTON=m)",
-        )],
+        run("suspend::pm_test_disk", "every pm_test level for disk", Anything, suspend::pm_test_disk),
+        CLOUD,
     ),
-    run("suspend::pm_test_mem", "every pm_test level for mem", Anything, suspend::pm_test_mem),
-    run("suspend::pm_test_disk", "every pm_test level for disk", Anything, suspend::pm_test_disk),
     run("uswsusp::off_restore", "/dev/snapshot, power off, cold boot", Anything, uswsusp::off_restore),
     run("uswsusp::ram", "/dev/snapshot, S3, wake from RAM", Anything, uswsusp::ram),
     run(
