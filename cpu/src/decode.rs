@@ -95,8 +95,11 @@ fn decode(code: &[u8], mode: Mode) -> Option<(Vec<Op>, u32, u16)> {
         if instruction.is_invalid() && decoder.last_error() == DecoderError::NoMoreBytes {
             break;
         }
-        let lowered =
-            if instruction.is_invalid() { ops::undefined() } else { ops::lower(&instruction, mode) };
+        let lowered = match instruction.is_invalid() {
+            true if instruction.len() >= LONGEST => ops::too_long(),
+            true => ops::undefined(),
+            false => ops::lower(&instruction, mode),
+        };
         if lowered.place == Place::Alone && !instructions.is_empty() {
             break;
         }
@@ -107,7 +110,12 @@ fn decode(code: &[u8], mode: Mode) -> Option<(Vec<Op>, u32, u16)> {
             *first = pair;
             break;
         }
-        instructions.push(ops::operands(&instruction, mode, lowered));
+        let mut op = ops::operands(&instruction, mode, lowered);
+        let bytes = code.get(usize::from(op.start)..usize::from(op.next));
+        if let Some(opcode) = bytes.and_then(ops::x87::opcode) {
+            op.extra = opcode;
+        }
+        instructions.push(op);
         if lowered.place != Place::Within {
             break;
         }

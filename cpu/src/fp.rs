@@ -9,3 +9,4 @@ pub(crate) mod extended;
 pub(crate) mod host_sse;
 pub(crate) mod host_x87;
 pub(crate) mod lanes;
+pub(crate) mod remainder;

@@ -44,7 +44,7 @@ mod strings;
 mod system_calls;
 mod translation;
 mod unary;
-mod x87;
+pub(crate) mod x87;
 
 #[cfg(test)]
 mod tests;
@@ -214,6 +214,15 @@ pub(crate) fn operands(instruction: &Instruction, mode: Mode, lowered: Lowered) 
 /// For bytes that are no instruction.
 pub(crate) fn undefined() -> Lowered {
     Lowered { handler: raise_undefined, place: Place::Last }
+}
+
+/// For what does not end within 15 bytes: #GP(0), not #UD (SDM 2A 2.3.11).
+pub(crate) fn too_long() -> Lowered {
+    Lowered { handler: raise_too_long, place: Place::Last }
+}
+
+fn raise_too_long(exec: &mut Exec<'_>, _: &Op) -> Done {
+    Err(exec.raise(Fault::GP0))
 }
 
 fn raise_undefined(exec: &mut Exec<'_>, _: &Op) -> Done {

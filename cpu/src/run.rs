@@ -166,24 +166,27 @@ impl Exec<'_> {
 
     /// What has to be done between two instructions, if anything.
     fn attend(&mut self, cache: &mut BlockCache) -> Next {
-        self.attention = false;
-        if self.ram.any_rewritten() {
-            for frame in self.ram.take_rewritten() {
-                cache.drop_frame(frame);
-                self.ram.forget_code(frame);
+        // Again after each event that was delivered: the next one may interrupt its handler's first instruction.
+        while self.attention {
+            self.attention = false;
+            if self.ram.any_rewritten() {
+                for frame in self.ram.take_rewritten() {
+                    cache.drop_frame(frame);
+                    self.ram.forget_code(frame);
+                }
             }
-        }
-        if self.leave.is_none() {
-            self.take_interrupts();
-        }
-        if let Some(leave) = self.leave.take() {
-            self.attention = true;
-            return Next::Leave(leave);
-        }
-        match self.state.activity {
-            Activity::Running => {}
-            Activity::Halted | Activity::WaitForSipi => return Next::Leave(Leave::Halted),
-            Activity::Shutdown => return Next::Leave(Leave::Shutdown),
+            if self.leave.is_none() {
+                self.take_interrupts();
+            }
+            if let Some(leave) = self.leave.take() {
+                self.attention = true;
+                return Next::Leave(leave);
+            }
+            match self.state.activity {
+                Activity::Running => {}
+                Activity::Halted | Activity::WaitForSipi => return Next::Leave(Leave::Halted),
+                Activity::Shutdown => return Next::Leave(Leave::Shutdown),
+            }
         }
         if self.budget > 0 && self.is_stepped() {
             self.attention = true;

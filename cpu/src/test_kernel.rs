@@ -1,6 +1,9 @@
 //! For tests: a machine with the tables of a small kernel, in any mode, and instructions to try on it.
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
+mod hostile;
+mod programs;
+
 use iced_x86::IcedError;
 use iced_x86::code_asm::CodeAssembler;
 use ram::GuestRam;
@@ -146,13 +149,18 @@ impl Kernel {
         kernel.with_code(code)
     }
 
-    fn with_code(mut self, code: Code<'_>) -> Self {
+    fn with_code(self, code: Code<'_>) -> Self {
+        let mut kernel = self.with(CODE, code);
+        kernel.state().rip = CODE;
+        kernel
+    }
+
+    /// More code, somewhere else. Real mode has it at the start of a segment.
+    pub fn with(self, address: u64, code: Code<'_>) -> Self {
         let mut assembler = CodeAssembler::new(self.bits).unwrap();
         code(&mut assembler).unwrap();
-        let bytes = assembler.assemble(if self.bits == 16 { 0 } else { CODE }).unwrap();
-        self.ram.write(CODE, &bytes).unwrap();
-        self.state().rip = CODE;
-        self
+        let bytes = assembler.assemble(if self.bits == 16 { 0 } else { address }).unwrap();
+        self.at(address, &bytes)
     }
 
     fn in_segments(mut self, code: u16, data: u16) -> Self {

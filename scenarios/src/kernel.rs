@@ -49,11 +49,14 @@ impl Kernel {
         if entry == Entry::Pvh && bytes.starts_with(b"\x7fELF") {
             return Ok(Self { entry, bytes });
         }
+        if entry == Entry::Multiboot {
+            return Ok(Self { entry, bytes });
+        }
         let image =
             BzImage::parse(bytes).map_err(|error| KernelFileError { path: path.to_owned(), error })?;
         let bytes = match entry {
             Entry::Pvh => image.vmlinux().map_err(|error| KernelError::Unpack { path: named(), error })?,
-            Entry::BzImage => image.bytes().to_vec(),
+            Entry::BzImage | Entry::Multiboot => image.bytes().to_vec(),
         };
         Ok(Self { entry, bytes })
     }

@@ -52,7 +52,8 @@ fn boots(name: &str, processors: u32, entry: Entry) {
     );
     let console = guest.tape.console();
     is_quiet(&console);
-    if processors > 1 {
+    // The saver takes one processor and leaves the others where they are.
+    if processors > 1 && !name.starts_with("saver-") {
         assert!(console.contains(&format!("Brought up 1 node, {processors} CPUs")), "{console}");
     }
     if name.starts_with("primary-") {

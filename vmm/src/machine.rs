@@ -54,6 +54,8 @@ pub enum Entry {
     Pvh,
     /// A bzImage at its 64-bit entry: the kernel unpacks itself.
     BzImage,
+    /// A bare-metal guest (32-bit ELF with a Multiboot 1 header) in protected mode.
+    Multiboot,
 }
 
 /// A machine: everything that happens in it follows from its configuration, its disks and what it is sent.
@@ -112,6 +114,7 @@ impl Machine {
         let Boot { blobs, registers } = match entry {
             Entry::Pvh => boot::pvh(&tables, payload)?,
             Entry::BzImage => boot::bzimage(&tables, payload)?,
+            Entry::Multiboot => boot::multiboot(&tables, payload)?,
         };
         for blob in &blobs {
             self.place(blob)?;

@@ -1,5 +1,4 @@
 //! Numbers of 80 bits, as x87 registers hold them (SDM 1, 4.2.2 and 8.2).
-#![allow(dead_code, reason = "x87 arithmetic comes next")]
 
 /// A double extended-precision number. Unlike the shorter formats it shows the integer bit of its significand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +35,7 @@ const QUIET: u64 = 1 << 62;
 /// Bias of the exponent.
 pub(crate) const BIAS: i32 = 0x3fff;
 
+#[allow(dead_code, reason = "transcendental functions come next")]
 impl Extended {
     /// Positive zero.
     pub const ZERO: Self = Self { significand: 0, sign_exponent: 0 };

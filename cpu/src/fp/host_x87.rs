@@ -4,7 +4,6 @@
 //! Exceptions that the guest does not mask are not masked on the host either, because the result depends on it (SDM 1, 8.5). An
 //! x87 exception is only reported by a later instruction that waits; here the status is read and cleared before one comes.
 #![allow(unsafe_code)]
-#![allow(dead_code, reason = "x87 arithmetic comes next")]
 
 use std::arch::asm;
 
@@ -47,55 +46,94 @@ macro_rules! on_x87 {
     }};
 }
 
+/// Loads `a` on top of what `before` loads, computes, and takes the top as the result.
+macro_rules! with_stack {
+    ($a:expr, $b:expr, $control:expr, $before:expr, $compute:expr) => {{
+        let (a, mut out) = ($a.to_bytes(), [0u8; 10]);
+        let noted = on_x87!(
+            $control,
+            a.as_ptr(),
+            $b,
+            out.as_mut_ptr(),
+            concat!($before, "\nfld tbyte ptr [{a}]\n", $compute),
+            "fstp tbyte ptr [{out}]"
+        );
+        (Extended::from_bytes(out), noted)
+    }};
+}
+
+/// An operation of ST(0) and a second operand, which may also be shorter than a register.
+pub(crate) trait Operation {
+    /// With another register.
+    fn extended(a: Extended, b: Extended, control: u16) -> Noted<Extended>;
+    /// With a number of single precision.
+    fn single(a: Extended, b: u32, control: u16) -> Noted<Extended>;
+    /// With a number of double precision.
+    fn double(a: Extended, b: u64, control: u16) -> Noted<Extended>;
+}
+
+macro_rules! operations {
+    ($($(#[$doc:meta])* $name:ident $instruction:literal;)*) => {$(
+        $(#[$doc])*
+        pub(crate) struct $name;
+        impl Operation for $name {
+            fn extended(a: Extended, b: Extended, control: u16) -> Noted<Extended> {
+                let b = b.to_bytes();
+                with_stack!(a, b.as_ptr(), control, "fld tbyte ptr [{b}]", concat!($instruction, " st(1)"))
+            }
+            fn single(a: Extended, b: u32, control: u16) -> Noted<Extended> {
+                with_stack!(a, &raw const b, control, "", concat!($instruction, " dword ptr [{b}]"))
+            }
+            fn double(a: Extended, b: u64, control: u16) -> Noted<Extended> {
+                with_stack!(a, &raw const b, control, "", concat!($instruction, " qword ptr [{b}]"))
+            }
+        }
+    )*};
+}
+
+operations! {
+    /// `a + b`
+    Add "fadd";
+    /// `a - b`
+    Subtract "fsub";
+    /// `b - a`
+    SubtractReversed "fsubr";
+    /// `a * b`
+    Multiply "fmul";
+    /// `a / b`
+    Divide "fdiv";
+    /// `b / a`
+    DivideReversed "fdivr";
+    /// Only compares, in C0, C2 and C3.
+    Compare "fcom";
+}
+
 macro_rules! binary {
-    ($($(#[$doc:meta])* $name:ident $compute:literal;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident $instruction:literal;)*) => {$(
         $(#[$doc])*
         pub(crate) fn $name(a: Extended, b: Extended, control: u16) -> Noted<Extended> {
-            let (a, b, mut out) = (a.to_bytes(), b.to_bytes(), [0u8; 10]);
-            let noted = on_x87!(
-                control,
-                a.as_ptr(),
-                b.as_ptr(),
-                out.as_mut_ptr(),
-                concat!("fld tbyte ptr [{b}]\nfld tbyte ptr [{a}]\n", $compute),
-                "fstp tbyte ptr [{out}]"
-            );
-            (Extended::from_bytes(out), noted)
+            let b = b.to_bytes();
+            with_stack!(a, b.as_ptr(), control, "fld tbyte ptr [{b}]", $instruction)
         }
     )*};
 }
 
 binary! {
-    /// `a + b`
-    add "fadd st(0), st(1)";
-    /// `a - b`
-    subtract "fsub st(0), st(1)";
-    /// `a * b`
-    multiply "fmul st(0), st(1)";
-    /// `a / b`
-    divide "fdiv st(0), st(1)";
+    /// Only compares, in C0, C2 and C3; a quiet NaN is no invalid operand.
+    compare_unordered "fucom st(1)";
     /// `a * 2^b`, of `b` only the integer part.
     scale "fscale";
-    /// Nothing but the comparison of `a` with `b`, in C0, C2 and C3.
-    compare "fcom st(1)";
-    /// The same, in which a quiet NaN is no invalid operand.
-    compare_unordered "fucom st(1)";
+    /// Remainder of the truncated quotient, if exponents differ by less than 64; bits of the quotient in C0, C3 and C1.
+    remainder "fprem";
+    /// Remainder of the nearest quotient, under the same condition.
+    remainder_nearest "fprem1";
 }
 
 macro_rules! unary {
     ($($(#[$doc:meta])* $name:ident $compute:literal;)*) => {$(
         $(#[$doc])*
         pub(crate) fn $name(a: Extended, control: u16) -> Noted<Extended> {
-            let (a, mut out) = (a.to_bytes(), [0u8; 10]);
-            let noted = on_x87!(
-                control,
-                a.as_ptr(),
-                a.as_ptr(),
-                out.as_mut_ptr(),
-                concat!("fld tbyte ptr [{a}]\n", $compute),
-                "fstp tbyte ptr [{out}]"
-            );
-            (Extended::from_bytes(out), noted)
+            with_stack!(a, std::ptr::null::<u8>(), control, "", $compute)
         }
     )*};
 }

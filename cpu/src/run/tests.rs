@@ -7,6 +7,8 @@ use crate::testing::Recorder;
 fn machine(code: &[u8]) -> (Cpu, BlockCache, GuestRam) {
     let ram = GuestRam::new(1 << 20).unwrap();
     ram.write(0x1000, code).unwrap();
+    // Handler of #GP: 0:0x1313.
+    ram.write(4 * 13, &[0x13, 0x13]).unwrap();
     let mut state = CpuState::reset();
     state.segments[1].base = 0;
     state.segments[1].selector = 0;
@@ -60,4 +62,17 @@ fn stepping_takes_no_room() {
     machine.0.state.debug[5] = 0x401;
     let exit = run(&mut machine, 100_000);
     assert_eq!((exit.leave, exit.retired), (Leave::Budget, 100_000));
+}
+
+#[test]
+fn an_instruction_has_15_bytes_at_most() {
+    for (prefixes, ax, sp) in [(14, 1, 0), (15, 0, 0xfffa)] {
+        // inc ax
+        let code = [&[0x2e; 16][..prefixes], &[0x40]].concat();
+        let mut machine = machine(&code);
+        run(&mut machine, 1);
+        assert_eq!((machine.0.state.gpr[0], machine.0.state.gpr[4]), (ax, sp), "{prefixes}");
+        // #UD would go to the handler of another vector.
+        assert_eq!(machine.0.state.rip, if ax == 1 { 0x100f } else { 0x1313 });
+    }
 }

@@ -48,7 +48,7 @@ impl Default for Fpu {
 }
 
 /// Bits of the status word (SDM 1, 8.1.3).
-#[allow(missing_docs, dead_code, reason = "bits have the manual's names; x87 arithmetic comes next")]
+#[allow(missing_docs, reason = "bits have the manual's names")]
 pub mod status {
     pub const IE: u16 = 1 << 0;
     pub const DE: u16 = 1 << 1;
@@ -112,6 +112,11 @@ impl Fpu {
         if pending {
             self.status |= status::ES | status::B;
         }
+    }
+
+    /// Replaces all condition codes.
+    pub(crate) fn set_conditions(&mut self, conditions: u16) {
+        self.status = self.status & !status::CONDITION | conditions;
     }
 
     /// Number of the physical register that is ST(0).

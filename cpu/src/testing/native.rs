@@ -22,7 +22,7 @@ pub struct Block {
     /// Fills up to a multiple of 64.
     pub padding: [u64; 7],
     /// The memory operand is here.
-    pub data: [u8; 192],
+    pub data: [u8; 256],
 }
 
 impl Block {
@@ -34,7 +34,7 @@ impl Block {
             registers: [0; 8],
             flags: 0,
             padding: [0; 7],
-            data: [0; 192],
+            data: [0; 256],
         };
         block.set_word(0, 0x37f);
         block.set_mxcsr(0x1f80);

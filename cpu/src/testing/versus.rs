@@ -5,7 +5,7 @@
 use std::fmt::Write;
 
 use iced_x86::code_asm::*;
-use iced_x86::{Code, Encoder, Instruction, MemoryOperand, OpCodeOperandKind, Register};
+use iced_x86::{Code, Encoder, Instruction, MemoryOperand, OpCodeOperandKind, OpKind, Register};
 
 use super::native::{Block, Native};
 use super::{DATA, Guest};
@@ -110,6 +110,34 @@ impl Random {
         }
     }
 
+    /// A number of 80 bits with something special about it: significand, sign and exponent.
+    pub fn extended(&mut self) -> (u64, u16) {
+        const SIGNIFICANDS: [u64; 8] = [
+            1 << 63,
+            0xc000_0000_0000_0000,
+            0x8000_0000_0000_0001,
+            0xffff_ffff_ffff_ffff,
+            0,
+            1,
+            0x4000_0000_0000_0000,
+            0xa000_0000_0000_0000,
+        ];
+        const EXPONENTS: [u16; 12] =
+            [0, 1, 2, 0x3ffe, 0x3fff, 0x4000, 0x403d, 0x403e, 0x43fe, 0x7ffd, 0x7ffe, 0x7fff];
+        let significand = match self.below(3) {
+            0 => self.pick(&SIGNIFICANDS),
+            1 => self.bits() | 1 << 63,
+            _ => (self.bits() & 0xfff) << 52 | 1 << 63,
+        };
+        let sign = (self.bits() as u16) << 15;
+        let exponent = match self.below(4) {
+            0 => self.pick(&EXPONENTS),
+            1 => self.bits() as u16 & 0x7fff,
+            _ => 0x3ff0 + self.below(32) as u16,
+        };
+        (significand, sign | exponent)
+    }
+
     /// A register full of what some instruction may care about.
     pub fn vector(&mut self) -> u128 {
         let wide = |low: u64, high: u64| u128::from(low) | u128::from(high) << 64;
@@ -135,6 +163,9 @@ impl Random {
 pub fn instance(code: Code, memory: bool, offset: i64, random: &mut Random) -> Option<Vec<u8>> {
     const GENERAL: [Register; 4] = [Register::RAX, Register::RCX, Register::RDX, Register::RSI];
     const GENERAL32: [Register; 4] = [Register::EAX, Register::ECX, Register::EDX, Register::ESI];
+    const GENERAL16: [Register; 4] = [Register::AX, Register::CX, Register::DX, Register::SI];
+    const GENERAL8: [Register; 6] =
+        [Register::AL, Register::CL, Register::DL, Register::AH, Register::CH, Register::DH];
     let mut instruction = Instruction::default();
     instruction.set_code(code);
     let info = code.op_code();
@@ -145,30 +176,50 @@ pub fn instance(code: Code, memory: bool, offset: i64, random: &mut Random) -> O
         };
         let register = match info.op_kind(operand) {
             Kind::mem | Kind::sibmem if memory => None,
-            Kind::xmm_or_mem | Kind::mm_or_mem | Kind::r32_or_mem | Kind::r64_or_mem if memory => None,
+            Kind::xmm_or_mem | Kind::mm_or_mem if memory => None,
+            Kind::r8_or_mem | Kind::r16_or_mem | Kind::r32_or_mem | Kind::r64_or_mem if memory => None,
+            Kind::r8_reg | Kind::r8_or_mem | Kind::r8_opcode => Some(random.pick(&GENERAL8)),
+            Kind::r16_reg | Kind::r16_rm | Kind::r16_or_mem | Kind::r16_opcode => {
+                Some(random.pick(&GENERAL16))
+            }
             Kind::xmm_reg | Kind::xmm_rm | Kind::xmm_or_mem => Some(numbered(Register::XMM0, random, 16)),
             Kind::mm_reg | Kind::mm_rm | Kind::mm_or_mem => Some(numbered(Register::MM0, random, 8)),
-            Kind::r32_reg | Kind::r32_rm | Kind::r32_or_mem => Some(random.pick(&GENERAL32)),
-            Kind::r64_reg | Kind::r64_rm | Kind::r64_or_mem => Some(random.pick(&GENERAL)),
+            Kind::r32_reg | Kind::r32_rm | Kind::r32_or_mem | Kind::r32_opcode | Kind::r32_vvvv => {
+                Some(random.pick(&GENERAL32))
+            }
+            Kind::r64_reg | Kind::r64_rm | Kind::r64_or_mem | Kind::r64_opcode | Kind::r64_vvvv => {
+                Some(random.pick(&GENERAL))
+            }
+            Kind::al => Some(Register::AL),
+            Kind::cl => Some(Register::CL),
+            Kind::eax => Some(Register::EAX),
+            Kind::rax => Some(Register::RAX),
             Kind::st0 => Some(Register::ST0),
             Kind::sti_opcode => Some(numbered(Register::ST0, random, 8)),
             Kind::ax => Some(Register::AX),
-            Kind::imm8 => {
-                instruction.set_op_kind(operand, iced_x86::OpKind::Immediate8);
-                instruction.set_immediate8(random.bits() as u8);
+            kind if implied(kind).is_some() => {
+                instruction.set_op_kind(operand, implied(kind)?);
                 continue;
             }
-            Kind::seg_rDI => {
-                instruction.set_op_kind(operand, iced_x86::OpKind::MemorySegRDI);
+            Kind::imm8_const_1 => {
+                instruction.set_op_kind(operand, OpKind::Immediate8);
+                instruction.set_immediate8(1);
                 continue;
             }
-            _ => return None,
+            kind => {
+                let (kind, bits) = immediate(kind)?;
+                instruction.set_op_kind(operand, kind);
+                // Sign extended, as far as the encoding has fewer bits than the operand.
+                let value = (random.bits() as i64) << (64 - bits) >> (64 - bits);
+                instruction.set_immediate_i64(operand, value);
+                continue;
+            }
         };
         match register {
             Some(register) => instruction.set_op_register(operand, register),
             None => {
                 let place = MemoryOperand::with_base_displ(Register::RBX, offset);
-                instruction.set_op_kind(operand, iced_x86::OpKind::Memory);
+                instruction.set_op_kind(operand, OpKind::Memory);
                 instruction.set_memory_base(place.base);
                 instruction.set_memory_displacement64(offset as u64);
                 instruction.set_memory_displ_size(1);
@@ -180,13 +231,47 @@ pub fn instance(code: Code, memory: bool, offset: i64, random: &mut Random) -> O
     Some(encoder.take_buffer())
 }
 
+/// Memory operands that string instructions imply.
+fn implied(kind: OpCodeOperandKind) -> Option<OpKind> {
+    match kind {
+        OpCodeOperandKind::seg_rDI => Some(OpKind::MemorySegRDI),
+        OpCodeOperandKind::seg_rSI => Some(OpKind::MemorySegRSI),
+        OpCodeOperandKind::es_rDI => Some(OpKind::MemoryESRDI),
+        _ => None,
+    }
+}
+
+/// How an immediate operand is decoded, and how many bits of it are encoded.
+fn immediate(kind: OpCodeOperandKind) -> Option<(OpKind, u32)> {
+    use OpCodeOperandKind as Kind;
+    Some(match kind {
+        Kind::imm8 => (OpKind::Immediate8, 8),
+        Kind::imm8sex16 => (OpKind::Immediate8to16, 8),
+        Kind::imm8sex32 => (OpKind::Immediate8to32, 8),
+        Kind::imm8sex64 => (OpKind::Immediate8to64, 8),
+        Kind::imm16 => (OpKind::Immediate16, 16),
+        Kind::imm32 => (OpKind::Immediate32, 32),
+        Kind::imm32sex64 => (OpKind::Immediate32to64, 32),
+        Kind::imm64 => (OpKind::Immediate64, 64),
+        _ => return None,
+    })
+}
+
 /// Whether an instruction has a form with a memory operand, and one without.
 pub fn has_forms(code: Code) -> (bool, bool) {
     use OpCodeOperandKind as Kind;
     let kinds = code.op_code().op_kinds();
-    let either = kinds
-        .iter()
-        .any(|kind| matches!(kind, Kind::xmm_or_mem | Kind::mm_or_mem | Kind::r32_or_mem | Kind::r64_or_mem));
+    let either = kinds.iter().any(|kind| {
+        matches!(
+            kind,
+            Kind::xmm_or_mem
+                | Kind::mm_or_mem
+                | Kind::r8_or_mem
+                | Kind::r16_or_mem
+                | Kind::r32_or_mem
+                | Kind::r64_or_mem
+        )
+    });
     let only = kinds.iter().any(|kind| matches!(kind, Kind::mem | Kind::sibmem));
     (either || only, !only)
 }
@@ -196,6 +281,8 @@ pub struct Versus {
     guest: Guest,
     native: Native,
     save: u64,
+    /// Registers that hold addresses in the data.
+    pub pointers: Vec<usize>,
 }
 
 /// What both made of the same start.
@@ -232,24 +319,24 @@ impl Versus {
         state.idtr = TableRegister { base: IDT, limit: 511 };
         state.cr0 |= Cr0::NE | Cr0::MP;
         state.cr4 |= Cr4::OSFXSR | Cr4::OSXMMEXCPT;
-        Self { guest, native: Native::new(instruction), save }
+        Self { guest, native: Native::new(instruction), save, pointers: vec![3, 7] }
     }
 
-    /// Runs it on both. RBX and RDI of `start` are offsets from the beginning of its data.
+    /// Runs it on both. Registers that hold addresses (RBX, RDI) are in `start` offsets from the beginning of its data.
     pub fn run(&mut self, start: &Block) -> Pair {
         let data = std::mem::offset_of!(Block, data) as u64;
         let mut native = start.clone();
         let base = &raw const native as u64;
-        for pointer in [3, 7] {
+        for &pointer in &self.pointers {
             native.registers[pointer] += base + data;
         }
         let signal: &[u8] = match self.native.run(&mut native) {
             0 => &[],
-            libc::SIGFPE => &[vector::MF, vector::XM],
+            libc::SIGFPE => &[vector::DE, vector::MF, vector::XM],
             libc::SIGILL => &[vector::UD],
             _ => &[vector::GP, vector::PF],
         };
-        for pointer in [3, 7] {
+        for &pointer in &self.pointers {
             native.registers[pointer] = native.registers[pointer].wrapping_sub(base + data);
         }
 
@@ -260,7 +347,7 @@ impl Versus {
         (state.rip, state.rflags) = (begin, start.flags | 2);
         state.gpr[..4].copy_from_slice(&start.registers[..4]);
         state.gpr[5..8].copy_from_slice(&start.registers[5..]);
-        for pointer in [3, 7] {
+        for &pointer in &self.pointers {
             state.gpr[pointer] += DATA + data;
         }
         (state.gpr[4], state.gpr[15]) = (super::STACK, DATA);
@@ -276,7 +363,7 @@ impl Versus {
         let state = &guest.cpu.state;
         ours.registers[..4].copy_from_slice(&state.gpr[..4]);
         ours.registers[5..].copy_from_slice(&state.gpr[5..8]);
-        for pointer in [3, 7] {
+        for &pointer in &self.pointers {
             ours.registers[pointer] = ours.registers[pointer].wrapping_sub(DATA + data);
         }
         ours.flags = state.rflags;
@@ -290,6 +377,11 @@ const STATUS: u64 = 0x8d5;
 impl Pair {
     /// How they differ, a line for each difference. The x87 pointers are left out: what is kept of them differs among processors.
     pub fn differences(&self) -> String {
+        self.differences_but_for(0)
+    }
+
+    /// The same, but these flags may differ.
+    pub fn differences_but_for(&self, flags: u64) -> String {
         let mut lines = String::new();
         match self.vector {
             Some(vector) if self.signal.contains(&vector) => {}
@@ -320,7 +412,8 @@ impl Pair {
             compare(&format!("register {i}"), host.registers[i].into(), ours.registers[i].into());
         }
         if self.vector.is_none() {
-            compare("flags", (host.flags & STATUS).into(), (ours.flags & STATUS).into());
+            let compared = STATUS & !flags;
+            compare("flags", (host.flags & compared).into(), (ours.flags & compared).into());
         }
         for at in (0..host.data.len()).step_by(16) {
             compare(&format!("data {at}"), word(&host.data, at, 16), word(&ours.data, at, 16));

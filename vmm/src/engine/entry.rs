@@ -42,8 +42,6 @@ pub fn enter(state: &mut CpuState, registers: &Registers) {
     state.idtr = table(idtr);
     state.debug[4] = *dr6;
     state.debug[5] = *dr7;
-    // As firmware leaves them: without, Linux complains that all of memory is uncached.
-    state.msrs.mtrr_def_type = firmware::reset::MTRR_DEF_TYPE;
 }
 
 fn segment(loaded: &Loaded) -> Segment {
@@ -72,7 +70,6 @@ mod tests {
         let mut state = CpuState::reset();
         let mut expected = CpuState::reset();
         expected.gpr[2] = 0x3_0661;
-        expected.msrs.mtrr_def_type = reset::MTRR_DEF_TYPE;
         enter(&mut state, &reset::power_on(0x3_0661));
         assert_eq!(state, expected);
     }

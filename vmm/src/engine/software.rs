@@ -31,6 +31,8 @@ impl Software {
                     ..Identity::default()
                 });
                 state.random = config.seed.wrapping_add(u64::from(apic_id) << 32);
+                // As firmware leaves all of them: without, Linux complains that memory is uncached, or that processors differ.
+                state.msrs.mtrr_def_type = firmware::reset::MTRR_DEF_TYPE;
                 if apic_id == 0 {
                     state.apic.set_virtual_wire();
                 }

@@ -1,0 +1,98 @@
+//! One guest, every engine: what a kernel does to a processor, in assembly, on our machine and, as reference, under QEMU.
+//!
+//! A guest (`guests/*.S`) prints what it observes; `guests/*.snap` is what has to come out, line by line, wherever it runs. Where QEMU is
+//! known to differ from the manuals, its lines are named here with the reason.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
+
+mod assemble;
+mod golden;
+mod qemu;
+mod software;
+
+use std::fmt;
+
+/// How a guest ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum End {
+    /// By itself, with a status.
+    Exit(u8),
+    /// By a triple fault or another reset.
+    Reset,
+    /// Something else, which is an error.
+    Other(String),
+}
+
+/// What a guest printed, and how it ended.
+struct Run {
+    text: String,
+    end: End,
+}
+
+impl fmt::Display for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.text.trim();
+        match &self.end {
+            End::Exit(status) => write!(f, "{text}\n[exit {status}]"),
+            End::Reset => write!(f, "{text}\n[reset]"),
+            End::Other(what) => write!(f, "{text}\n[{what}]"),
+        }
+    }
+}
+
+/// Lines that QEMU prints otherwise, by how they begin, and why.
+type Differences = &'static [(&'static str, &'static str)];
+
+const MEMORY: u64 = 64 << 20;
+
+/// `name(processors)`, and what QEMU does otherwise; or `name(processors) without qemu: reason`.
+macro_rules! guests {
+    ($($name:ident($processors:literal) $(differs $differences:expr)? $(; without qemu $reason:literal)?),* $(,)?) => {$(
+        mod $name {
+            const NAME: &str = stringify!($name);
+
+            #[test]
+            fn software() {
+                crate::golden::assert(NAME, &crate::software::run(NAME, $processors));
+            }
+
+            guests!(@qemu $processors, [$($differences)?] $($reason)?);
+        }
+    )*};
+    (@qemu $processors:literal, [$($differences:expr)?]) => {
+        #[test]
+        fn qemu() {
+            const DIFFERENCES: &[crate::Differences] = &[$($differences)?];
+            crate::golden::assert_but_for(NAME, &crate::qemu::run(NAME, $processors), &DIFFERENCES.concat());
+        }
+    };
+    (@qemu $processors:literal, [] $reason:literal) => {
+        /// No reference.
+        #[allow(dead_code)]
+        const WITHOUT_QEMU: &str = $reason;
+    };
+}
+
+guests! {
+    delivery(1) differs &[
+        ("stack of the interrupt stack table", "SS becomes null without a change of privilege"),
+        ("no right", "error codes have the entry of 8 bytes, not the vector"),
+        ("no gate", "error codes have the entry of 8 bytes, not the vector"),
+        ("UD without gate", "error codes have the entry of 8 bytes, not the vector"),
+        ("INT1 at level 3", "not known"),
+        ("handler at an address that is not canonical", "found out on arrival"),
+        ("UD, SS for want of a canonical stack", "it is #GP"),
+        ("SS for want of a canonical stack", "the error code lacks EXT"),
+        ("code segment is marked", "it is not"),
+        ("RF of a fault", "not set"),
+    ],
+    segment_limits(1); without qemu "TCG looks neither at limits nor at the types of data segments",
+    triple_fault(1),
+    translations(1),
+    page_faults(1) differs &[
+        ("no page, read and write", "reported as a read"),
+        ("reserved bit", "the error code lacks bit 0"),
+        ("no-execute bit reserved", "the error code lacks bit 0"),
+        ("SMAP, LDT", "accesses of the system's own obey AC"),
+        ("not canonical", "looked at only when an address is translated, and then always #GP"),
+    ],
+}
