@@ -23,6 +23,7 @@ pub use multiboot::multiboot;
 pub use pvh::pvh;
 
 use crate::blob::Blob;
+use crate::mtrr::Mtrrs;
 use crate::registers::Registers;
 
 /// What is booted.
@@ -43,4 +44,6 @@ pub struct Boot<'a> {
     pub blobs: Vec<Blob<'a>>,
     /// How the boot processor begins.
     pub registers: Registers,
+    /// Memory types, for every processor. They stay through INIT, and are to be set again after a wake.
+    pub mtrrs: Mtrrs,
 }

@@ -14,9 +14,11 @@ use crate::layout::PROCESSORS_MAX;
 pub struct Config {
     /// Where memory is.
     pub memory: Memory,
+    /// Width of the processors' physical addresses.
+    pub physical_bits: u8,
     /// Processors, numbered from 0; the number of one is its APIC id and its ACPI processor UID.
     pub processors: u32,
-    /// Sleep states offered besides S0 and S5.
+    /// Sleep states offered.
     pub sleep: SleepStates,
     /// FACS hardware signature: an operating system that finds another one when it resumes from S4 refuses to.
     pub hardware_signature: u32,
@@ -56,13 +58,17 @@ pub enum FacsRegion {
     Nvs,
 }
 
-/// The sleep states that have a package in the DSDT.
+/// The states that have a package in the DSDT, each with the SLP_TYP that the PM1 control register knows it by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SleepStates {
-    /// Suspend to RAM.
-    pub s3: bool,
-    /// Hibernation by the platform.
-    pub s4: bool,
+    /// Working: what is written after a wake.
+    pub s0: u8,
+    /// Suspend to RAM, if there is.
+    pub s3: Option<u8>,
+    /// Hibernation by the platform, if there is.
+    pub s4: Option<u8>,
+    /// Off.
+    pub s5: u8,
 }
 
 /// A date of the Gregorian calendar.
@@ -85,8 +91,10 @@ pub struct PowerBlock {
     pub event: u16,
     /// PM1a control block, 2 bytes.
     pub control: u16,
-    /// PM timer, 4 bytes, 32 bits wide.
+    /// PM timer, 4 bytes.
     pub timer: u16,
+    /// Whether all 32 bits of it count, or 24.
+    pub timer_is_32_bits: bool,
     /// General-purpose event block 0: status, then enable.
     pub gpe0: u16,
     /// Its length, both halves.

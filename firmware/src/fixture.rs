@@ -12,9 +12,10 @@ pub const GIB: u64 = 1 << 30;
 
 pub fn config(ram: u64, processors: u32) -> Config {
     Config {
+        physical_bits: 39,
         memory: Memory { ram, hole: 0xb000_0000..0x1_0000_0000, withheld: 0, facs: FacsRegion::Reserved },
         processors,
-        sleep: SleepStates { s3: true, s4: true },
+        sleep: SleepStates { s0: 5, s3: Some(1), s4: Some(2), s5: 0 },
         hardware_signature: 0x6b6a_766d,
         bios_date: Date { year: 2024, month: 6, day: 1 },
         power: PowerBlock {
@@ -22,6 +23,7 @@ pub fn config(ram: u64, processors: u32) -> Config {
             event: 0x600,
             control: 0x604,
             timer: 0x608,
+            timer_is_32_bits: true,
             gpe0: 0x620,
             gpe0_len: 4,
             reset: 0xcf9,

@@ -1,4 +1,4 @@
-//! Memory type range registers (SDM 3A 11.11): which addresses are memory and which are devices.
+//! Memory type range registers (SDM 3A 12.11): which addresses are memory and which are devices.
 //!
 //! Firmware sets them alike on every processor, when power comes on and again when the machine wakes from S3; INIT keeps them. Linux
 //! says so if they are off, if processors differ, or if they leave out RAM.
@@ -40,7 +40,7 @@ pub struct Mtrrs {
 ///
 /// # Errors
 /// If there are not enough registers to say where the hole is.
-pub fn mtrrs(memory: &Memory, physical_bits: u8) -> Result<Mtrrs, ConfigError> {
+pub(crate) fn mtrrs(memory: &Memory, physical_bits: u8) -> Result<Mtrrs, ConfigError> {
     const VGA: usize = 2;
     let everywhere = |kind: u64| kind * 0x0101_0101_0101_0101;
     let fixed = array::from_fn(|index| everywhere(if index == VGA { UC } else { WB }));

@@ -4,10 +4,7 @@ use crate::registers::{
     CR0_CD, CR0_ET, CR0_NW, DescriptorTable, RFLAGS_FIXED, Registers, Segment, access, gpr,
 };
 
-/// IA32_MTRR_DEF_TYPE as [`crate::mtrr`] has it.
-pub const MTRR_DEF_TYPE: u64 = crate::mtrr::DEFAULT_TYPE;
-
-/// A processor after power-on or RESET, before its first instruction at 0xFFFFFFF0 (SDM 3A table 9-1).
+/// A processor after power-on or RESET, before its first instruction at 0xFFFFFFF0 (SDM 3A table 10-1).
 ///
 /// `signature`: what CPUID leaf 1 gives in EAX; it is in EDX.
 pub const fn power_on(signature: u32) -> Registers {
@@ -45,7 +42,7 @@ pub const fn init(signature: u32, cr0: u64) -> Registers {
     registers
 }
 
-/// A processor that takes a start-up IPI after INIT: real mode, at the page that `vector` numbers (SDM 3A 8.4.3).
+/// A processor that takes a start-up IPI after INIT: real mode, at the page that `vector` numbers (SDM 3A 9.4.3).
 ///
 /// `waiting`: as it was left by [`init`] or [`power_on`].
 pub const fn start_up(waiting: Registers, vector: u8) -> Registers {

@@ -5,6 +5,7 @@ use acpi_tables::Aml;
 use crate::blob::Blob;
 use crate::config::{Config, ConfigError};
 use crate::memory_map::MemoryMap;
+use crate::mtrr::{self, Mtrrs};
 use crate::{acpi, bios_data, smbios};
 
 /// The memory map, and all that firmware leaves below 1 MiB for any operating system.
@@ -12,6 +13,8 @@ use crate::{acpi, bios_data, smbios};
 pub struct Tables {
     /// The memory map.
     pub map: MemoryMap,
+    /// Memory types, for every processor.
+    pub mtrrs: Mtrrs,
     /// ACPI tables with RSDP and FACS, SMBIOS, and the BIOS data area. Nothing overlaps.
     pub blobs: Vec<Blob<'static>>,
 }
@@ -28,5 +31,6 @@ pub fn tables(config: &Config, devices: &[&dyn Aml]) -> Result<Tables, ConfigErr
     let mut blobs = vec![bios_data::blob()];
     blobs.extend(acpi::blobs(config, devices)?);
     blobs.extend(smbios::blobs(config)?);
-    Ok(Tables { map, blobs })
+    let mtrrs = mtrr::mtrrs(&config.memory, config.physical_bits)?;
+    Ok(Tables { map, mtrrs, blobs })
 }

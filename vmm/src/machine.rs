@@ -111,7 +111,7 @@ impl Machine {
     /// [`MachineError`].
     pub fn boot(&mut self, entry: Entry, payload: &Payload<'_>) -> Result<(), MachineError> {
         let tables = firmware::tables(&self.board.describe(&self.config), &self.board.aml())?;
-        let Boot { blobs, registers } = match entry {
+        let Boot { blobs, registers, mtrrs } = match entry {
             Entry::Pvh => boot::pvh(&tables, payload)?,
             Entry::BzImage => boot::bzimage(&tables, payload)?,
             Entry::Multiboot => boot::multiboot(&tables, payload)?,
@@ -119,7 +119,7 @@ impl Machine {
         for blob in &blobs {
             self.place(blob)?;
         }
-        self.engine.enter(&registers);
+        self.engine.enter(&registers, &mtrrs);
         Ok(())
     }
 

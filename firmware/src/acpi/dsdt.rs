@@ -8,7 +8,7 @@ use acpi_tables::aml::{
 use acpi_tables::sdt::Sdt;
 
 use super::{OEM, OEM_REVISION, OEM_TABLE};
-use crate::config::{Config, ConfigError, Pci};
+use crate::config::{Config, ConfigError, Pci, SleepStates};
 
 /// Revision 2: integers have 64 bits.
 const REVISION: u8 = 2;
@@ -16,18 +16,14 @@ const HEADER_LEN: u32 = 36;
 /// The ports of legacy configuration access, which the bridge answers itself.
 const CONFIG_PORTS: (u16, u16) = (0xcf8, 0xcff);
 
-/// SLP_TYP values, as the registers of the PM block know them: S0 has its own, so that a write of it is not mistaken for S5.
-const S0: (&str, u8) = ("_S0_", 5);
-const S3: (&str, u8) = ("_S3_", 1);
-const S4: (&str, u8) = ("_S4_", 2);
-const S5: (&str, u8) = ("_S5_", 0);
-
 /// `devices`: put into `\_SB` behind the rest.
 pub fn table(config: &Config, devices: &[&dyn Aml]) -> Result<Sdt, ConfigError> {
     let mut aml = Vec::new();
-    let states = [(true, S0), (config.sleep.s3, S3), (config.sleep.s4, S4), (true, S5)];
-    for (_, (name, sleep_type)) in states.into_iter().filter(|(offered, _)| *offered) {
-        let package = Package::new(vec![&sleep_type, &sleep_type, &0u8, &0u8]);
+    let SleepStates { s0, s3, s4, s5 } = config.sleep;
+    for (name, slp_typ) in [("_S0_", Some(s0)), ("_S3_", s3), ("_S4_", s4), ("_S5_", Some(s5))] {
+        let Some(slp_typ) = slp_typ else { continue };
+        // PM1a, PM1b, and two reserved elements (ACPI 6.5, 7.4.2).
+        let package = Package::new(vec![&slp_typ, &slp_typ, &0u8, &0u8]);
         Name::new(name.into(), &package).to_aml_bytes(&mut aml);
     }
     let mut system = Vec::new();

@@ -35,8 +35,10 @@ pub fn table(config: &Config, dsdt: u32) -> FADT {
         // Set means "no fixed sleep button". Clear POWER_BUTTON and FIX_RTC mean that those are fixed hardware.
         .flag(Flags::SlpButton)
         .flag(Flags::RtcS4)
-        .flag(Flags::TmrValExt)
         .flag(Flags::ResetRegSup);
+    if power.timer_is_32_bits {
+        fadt = fadt.flag(Flags::TmrValExt);
+    }
     fadt.dsdt = dsdt.into();
     fadt.x_dsdt = u64::from(dsdt).into();
     fadt.sci_int = u16::from(power.sci).into();

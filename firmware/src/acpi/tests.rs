@@ -137,13 +137,16 @@ fn every_table_is_found_from_the_rsdp() {
 #[test]
 fn the_sleep_states_are_those_offered() {
     let offered = |s3, s4| {
-        let tables = tables(|config| config.sleep = crate::config::SleepStates { s3, s4 });
+        let tables = tables(|config| {
+            config.sleep.s3 = s3;
+            config.sleep.s4 = s4;
+        });
         let dsdt = table(&tables, "DSDT").bytes.clone();
         ["_S0_", "_S3_", "_S4_", "_S5_"].map(|name| dsdt.windows(4).any(|window| window == name.as_bytes()))
     };
-    assert_eq!(offered(true, true), [true, true, true, true]);
-    assert_eq!(offered(false, true), [true, false, true, true]);
-    assert_eq!(offered(false, false), [true, false, false, true]);
+    assert_eq!(offered(Some(1), Some(2)), [true, true, true, true]);
+    assert_eq!(offered(None, Some(2)), [true, false, true, true]);
+    assert_eq!(offered(None, None), [true, false, false, true]);
 }
 
 #[test]

@@ -32,5 +32,5 @@ pub fn assemble<'a>(
             return Err(BootError::Overlap { what: (first.what, second.what), address: second.address });
         }
     }
-    Ok(Boot { blobs, registers })
+    Ok(Boot { blobs, registers, mtrrs: tables.mtrrs })
 }

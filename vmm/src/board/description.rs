@@ -1,7 +1,7 @@
 //! What firmware is told of the board, in the devices' own numbers.
 
 use acpi_tables::Aml;
-use devices::acpi_pm::{self, SleepState};
+use devices::acpi_pm::{self, SleepState, TimerWidth};
 use devices::{ioapic, pci, reset_port, rtc};
 use firmware::config::{FacsRegion, Interrupts, Memory, Pci, PowerBlock, RealTimeClock, SleepStates};
 
@@ -17,7 +17,7 @@ const ECAM_RESERVED: u64 = 256 << 20;
 impl Board {
     /// For [`firmware::tables`].
     pub fn describe(&self, config: &Config) -> firmware::Config {
-        let has = |state| self.pm.config().has(state);
+        let slp_typ = |state: SleepState| self.pm.config().has(state).then(|| state.slp_typ());
         firmware::Config {
             memory: Memory {
                 ram: config.memory,
@@ -25,8 +25,14 @@ impl Board {
                 withheld: 0,
                 facs: FacsRegion::Reserved,
             },
+            physical_bits: cpu::memory::PHYSICAL_BITS as u8,
             processors: config.processors,
-            sleep: SleepStates { s3: has(SleepState::S3), s4: has(SleepState::S4) },
+            sleep: SleepStates {
+                s0: SleepState::WORKING,
+                s3: slp_typ(SleepState::S3),
+                s4: slp_typ(SleepState::S4),
+                s5: SleepState::S5.slp_typ(),
+            },
             hardware_signature: config.hardware_signature,
             bios_date: config.bios_date,
             power: PowerBlock {
@@ -34,6 +40,7 @@ impl Board {
                 event: acpi_pm::PM1_EVENT,
                 control: acpi_pm::PM1_CONTROL,
                 timer: acpi_pm::PM_TIMER,
+                timer_is_32_bits: self.pm.config().timer == TimerWidth::Bits32,
                 gpe0: acpi_pm::GPE0,
                 gpe0_len: 4,
                 reset: reset_port::RESET_CONTROL,

@@ -2,8 +2,8 @@
 
 use cpu::CpuState;
 use cpu::state::{Attributes, Cr0, Cr4, Efer, Segment, TableRegister};
-use firmware::Registers;
 use firmware::registers::{DescriptorTable, Segment as Loaded};
+use firmware::{Mtrrs, Registers};
 
 /// Puts a processor where firmware leaves it.
 pub fn enter(state: &mut CpuState, registers: &Registers) {
@@ -42,6 +42,15 @@ pub fn enter(state: &mut CpuState, registers: &Registers) {
     state.idtr = table(idtr);
     state.debug[4] = *dr6;
     state.debug[5] = *dr7;
+}
+
+/// Sets the types of memory, which firmware does on every processor alike: Linux complains of memory that is uncached, and of
+/// processors that differ.
+pub fn set_mtrrs(state: &mut CpuState, mtrrs: &Mtrrs) {
+    let Mtrrs { default_type, fixed, variable } = mtrrs;
+    state.msrs.mtrr_def_type = *default_type;
+    state.msrs.mtrr_fixed = *fixed;
+    state.msrs.mtrr_variable = *variable;
 }
 
 fn segment(loaded: &Loaded) -> Segment {

@@ -4,7 +4,7 @@ use cpu::apic::{self, Destination};
 use cpu::cpuid::Identity;
 use cpu::{BlockCache, Cpu, CpuState, Exit, Leave, NS_PER_INSTRUCTION, Slice};
 use devices::{Observer, VirtualTime};
-use firmware::Registers;
+use firmware::{Mtrrs, Registers};
 use ram::GuestRam;
 
 use crate::board::{Board, World};
@@ -31,8 +31,6 @@ impl Software {
                     ..Identity::default()
                 });
                 state.random = config.seed.wrapping_add(u64::from(apic_id) << 32);
-                // As firmware leaves all of them: without, Linux complains that memory is uncached, or that processors differ.
-                state.msrs.mtrr_def_type = firmware::reset::MTRR_DEF_TYPE;
                 if apic_id == 0 {
                     state.apic.set_virtual_wire();
                 }
@@ -47,8 +45,11 @@ impl Software {
         self.processors.iter().map(|cpu| &cpu.state)
     }
 
-    /// Puts the first processor where firmware enters a kernel.
-    pub fn enter(&mut self, registers: &Registers) {
+    /// Puts every processor where firmware leaves it: the first one enters a kernel.
+    pub fn enter(&mut self, registers: &Registers, mtrrs: &Mtrrs) {
+        for cpu in &mut self.processors {
+            super::entry::set_mtrrs(&mut cpu.state, mtrrs);
+        }
         if let Some(first) = self.processors.first_mut() {
             super::entry::enter(&mut first.state, registers);
             first.flush();
