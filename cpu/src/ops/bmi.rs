@@ -38,8 +38,9 @@ operation!(Andn, |exec, a, b| {
 operation!(Bextr, |exec, a, control| {
     let (start, length) = (control.zext() as u8, (control.zext() >> 8) as u8);
     let result = a.zext().checked_shr(start.into()).unwrap_or(0) & ones(length.into());
-    let mut flags = RFlags::AF.union(RFlags::PF);
+    let mut flags = RFlags::AF;
     flags.set(RFlags::ZF, result == 0);
+    flags.set(RFlags::PF, (result as u8).count_ones().is_multiple_of(2));
     exec.flags.replace(RFlags::STATUS, flags);
     T::of(result)
 });

@@ -207,3 +207,6 @@ fn count<C: Condition, T: Int, N: Int>(exec: &mut Exec<'_>, op: &Op) -> Done {
 fn jump_if_counter_is_zero<T: Int, N: Int>(exec: &mut Exec<'_>, op: &Op) -> Done {
     if exec.reg::<N>(RCX).zext() == 0 { exec.go_to(exec.relative::<T>(op)) } else { Ok(()) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -68,15 +68,16 @@ fn write<const WIDE: bool>(exec: &mut Exec<'_>, op: &Op) -> Done {
     if place >= DR6 && value >> 32 != 0 {
         return Err(exec.raise(Fault::GP0));
     }
+    let watched = exec.watches_data();
     exec.state.debug[place] = match place {
         DR6 => value & DR6_WRITABLE | DR6_ONES,
         DR7 => value & !DR7_ZEROS | DR7_ONES,
         _ => value,
     };
-    if place == DR7 {
+    if exec.watches_data() && !watched {
         // While something is watched, no access may take the fast way.
         exec.tlb.flush(false);
-        exec.attention = true;
     }
+    exec.attention = true;
     Ok(())
 }

@@ -81,6 +81,7 @@ fn compare<T: Int>(exec: &mut Exec<'_>, before: T) -> bool {
     accumulator == before
 }
 
+/// Unlike memory, a register that is not equal is not written: not even the upper half of 64 bits changes.
 fn compare_registers<T: Int>(exec: &mut Exec<'_>, op: &Op) -> Done {
     let source = exec.reg::<T>(op.src);
     // A register that differs is left alone, with its upper half.
@@ -135,3 +136,6 @@ fn compare_16_bytes(exec: &mut Exec<'_>, op: &Op) -> Done {
         before
     })
 }
+
+#[cfg(test)]
+mod tests;

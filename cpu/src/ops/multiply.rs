@@ -1,11 +1,13 @@
 //! MUL, IMUL, DIV, IDIV.
 //!
-//! Flags that the manual leaves undefined stay as they were, as on AMD's processors.
+//! Flags that the manual leaves undefined are as on AMD's processors: products leave them alone, quotients set AF and clear the others
+//! but CF and OF.
 
 use iced_x86::{Mnemonic, OpKind};
 
 use crate::exec::Exec;
 use crate::fault::{Done, Fault, Stop, vector};
+use crate::flags::RFlags;
 use crate::memory::Value;
 use crate::op::{Handler, Lowered, Op, within};
 use crate::ops::{Form, by_size};
@@ -135,6 +137,12 @@ fn product_memory_immediate<T: Int + Value>(exec: &mut Exec<'_>, op: &Op) -> Don
     Ok(())
 }
 
+#[inline(always)]
+fn set_quotient<T: Int>(exec: &mut Exec<'_>, quotient: T, remainder: T) {
+    set_pair(exec, quotient, remainder);
+    exec.flags.replace(RFlags::STATUS.difference(RFlags::CF.union(RFlags::OF)), RFlags::AF);
+}
+
 /// The divisor is zero, or the quotient does not fit.
 #[cold]
 fn divide_error(exec: &mut Exec<'_>) -> Stop {
@@ -162,7 +170,7 @@ impl Wide for Div {
             let divisor = u128::from(divisor);
             ((dividend / divisor) as u64, (dividend % divisor) as u64)
         };
-        set_pair(exec, T::of(quotient), T::of(remainder));
+        set_quotient(exec, T::of(quotient), T::of(remainder));
         Ok(())
     }
 }
@@ -190,7 +198,7 @@ impl Wide for Idiv {
         };
         let fitting = divided.filter(|(quotient, _)| T::of(*quotient as u64).sext() as i64 == *quotient);
         let Some((quotient, remainder)) = fitting else { return Err(divide_error(exec)) };
-        set_pair(exec, T::of(quotient as u64), T::of(remainder as u64));
+        set_quotient(exec, T::of(quotient as u64), T::of(remainder as u64));
         Ok(())
     }
 }

@@ -1,5 +1,7 @@
 //! Whole programs, for what single instructions do together.
 
+mod native;
+
 use iced_x86::code_asm::*;
 
 use crate::testing::{DATA, Guest, STACK};
@@ -77,4 +79,48 @@ fn a_table_is_built_and_searched() {
     });
     guest.run(1 << 16);
     assert_eq!(guest.reg(0), 0xcbf4_3926);
+}
+
+#[test]
+fn offsets_of_64_bits_and_sizes_of_addresses() {
+    let mut guest = Guest::long(|a| {
+        // MOV with an offset: RAX from and to it.
+        a.db(&[0x48, 0xa1])?;
+        a.db(&DATA.to_le_bytes())?;
+        a.db(&[0x66, 0xa3])?;
+        a.db(&(DATA + 8).to_le_bytes())?;
+        a.lea(rcx, ptr(rbx + rsi * 4 - 3))?;
+        a.lea(rdx, ptr(ebx + esi * 4 - 3))?;
+        a.lea(si, ptr(rbx))?;
+        a.xlatb()
+    });
+    let number = 0x1122_3344_5566_7788u64;
+    guest.ram.write(DATA, &number.to_le_bytes()).unwrap();
+    guest.ram.write(DATA + 0x88, &[0x5a]).unwrap();
+    let gpr = &mut guest.cpu.state.gpr;
+    (gpr[3], gpr[6]) = (DATA, 0x4000_0000);
+    // Instructions given as bytes are not counted by the assembler.
+    guest.run(6);
+    assert_eq!(guest.bytes(DATA + 8), [0x88, 0x77, 0, 0]);
+    assert_eq!((guest.reg(0), guest.reg(1)), (number & !0xff | 0x5a, 0x1_0000_0000 + DATA - 3));
+    assert_eq!((guest.reg(2), guest.reg(6)), (DATA - 3, 0x4000_0000 | DATA & 0xffff));
+}
+
+#[test]
+fn hints_do_nothing_but_a_flush_needs_its_page() {
+    let mut guest = Guest::long(|a| {
+        a.prefetcht0(byte_ptr(rax))?;
+        a.prefetchw(byte_ptr(rax))?;
+        a.db(&[0x0f, 0x1f, 0x44, 0, 0])?;
+        a.endbr64()?;
+        a.db(&[0x0f, 0x18, 0x78, 0])?;
+        a.mfence()?;
+        a.clflush(byte_ptr(rsp))?;
+        a.clflushopt(byte_ptr(rax))
+    });
+    guest.cpu.state.gpr[0] = 1 << 40;
+    let flags = guest.cpu.state.rflags;
+    assert_eq!(guest.run(7).retired, 7);
+    assert_eq!((guest.reg(0), guest.cpu.state.rflags), (1 << 40, flags));
+    assert_eq!(guest.run(1).leave, crate::Leave::Shutdown);
 }

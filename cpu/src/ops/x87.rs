@@ -4,7 +4,12 @@
 //! address is kept by all instructions but those of control; opcode and operand are kept only when an exception is not masked, and
 //! selectors are zero: what CPUID says in FDP_EXCPTN_ONLY and in the deprecation of FCS and FDS (leaf 7, EBX bits 6 and 13).
 
+mod arithmetic;
+mod compare;
 mod control;
+mod environment;
+mod load_store;
+mod stack;
 
 use crate::exec::{Exec, Missing};
 use crate::fault::{Done, Fault, Stop, vector};
@@ -14,7 +19,19 @@ use crate::state::{Cr0, status};
 
 /// The handler for an instruction of this family.
 pub fn lower(form: &Form<'_>) -> Option<Lowered> {
-    control::lower(form)
+    [load_store::lower, arithmetic::lower, compare::lower, control::lower, environment::lower]
+        .iter()
+        .find_map(|lower| lower(form))
+}
+
+/// The 11 bits that FOP keeps of an x87 instruction: three of its first byte, and the second.
+pub(crate) fn opcode(code: &[u8]) -> Option<u16> {
+    let is_prefix = |byte: &u8| matches!(byte, 0x26 | 0x2e | 0x36 | 0x3e | 0x40..=0x4f | 0x64..=0x67 | 0xf0 | 0xf2 | 0xf3);
+    let mut code = code.iter().copied().skip_while(is_prefix);
+    match (code.next(), code.next()) {
+        (Some(first @ 0xd8..=0xdf), Some(second)) => Some(u16::from(first & 7) << 8 | u16::from(second)),
+        _ => None,
+    }
 }
 
 impl Exec<'_> {
@@ -41,3 +58,6 @@ impl Exec<'_> {
         Err(Stop::Unimplemented)
     }
 }
+
+#[cfg(test)]
+mod tests;
