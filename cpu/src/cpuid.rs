@@ -12,6 +12,7 @@ pub use features::has_instruction;
 use features::{Word, word};
 
 use crate::memory::PHYSICAL_BITS;
+use crate::msr::{DISABLE_NX, LIMIT_CPUID};
 use crate::state::{CpuState, Cr4};
 
 /// Which hypervisor the guest sees.
@@ -92,6 +93,8 @@ const HYPERVISOR: u32 = 0x4000_0001;
 const EXTENDED: u32 = 0x8000_0008;
 /// 48 bytes.
 const BRAND: &[u8; 48] = b"kjvm x86-64 processor\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+/// Leaf 0x80000001, EDX: pages can be protected from execution.
+const NX: u32 = 1 << 20;
 /// Bytes of a cache line.
 const LINE: u32 = 64;
 
@@ -99,17 +102,19 @@ impl CpuState {
     /// CPUID (SDM 2A). A leaf beyond the highest one is answered as the highest basic leaf.
     pub fn cpuid(&self, leaf: u32, subleaf: u32) -> Leaf {
         let kvm = self.identity.hypervisor == Hypervisor::Kvm;
+        let highest = if self.msrs.misc_enable & LIMIT_CPUID != 0 { 2 } else { BASIC };
         match leaf {
-            0..=BASIC => self.basic(leaf, subleaf),
+            0 => Leaf { eax: highest, ..self.basic(0, 0) },
+            1.. if leaf <= highest => self.basic(leaf, subleaf),
             0x4000_0000..=0x4fff_ffff if kvm => hypervisor(leaf),
             0x8000_0000..=EXTENDED => self.extended(leaf),
-            _ => self.basic(BASIC, subleaf),
+            _ => self.basic(highest, subleaf),
         }
     }
 
     fn basic(&self, leaf: u32, subleaf: u32) -> Leaf {
         match (leaf, subleaf) {
-            (0, _) => Leaf { eax: BASIC, ..text(b"GenuntelineI") },
+            (0, _) => text(b"GenuntelineI"),
             (1, _) => self.features(),
             // Leaf 4 describes the caches.
             (2, _) => Leaf { eax: 0xff01, ..Leaf::default() },
@@ -182,7 +187,10 @@ impl CpuState {
     fn extended(&self, leaf: u32) -> Leaf {
         match leaf {
             0x8000_0000 => Leaf { eax: EXTENDED, ..Leaf::default() },
-            0x8000_0001 => Leaf { ecx: word(Word::ExtendedC), edx: word(Word::ExtendedD), ..Leaf::default() },
+            0x8000_0001 => {
+                let hidden = if self.msrs.misc_enable & DISABLE_NX != 0 { NX } else { 0 };
+                Leaf { ecx: word(Word::ExtendedC), edx: word(Word::ExtendedD) & !hidden, ..Leaf::default() }
+            }
             0x8000_0002..=0x8000_0004 => brand(leaf - 0x8000_0002),
             // 1 MiB of second-level cache, 16 ways.
             0x8000_0006 => Leaf { ecx: 1024 << 16 | 8 << 12 | LINE, ..Leaf::default() },

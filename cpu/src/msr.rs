@@ -20,10 +20,16 @@ impl From<crate::apic::Rejected> for Refused {
     }
 }
 
-/// Bits of IA32_MISC_ENABLE that software can change: fast strings, and the xTPR messages of old chip sets.
-const MISC_ENABLE_WRITABLE: u64 = 1 | 1 << 23;
+/// Bits of IA32_MISC_ENABLE that software can change: fast strings, thermal control, performance monitoring, SpeedStep, MONITOR,
+/// the limit of CPUID, xTPR messages, execute-disable disable. The two that have an effect are seen by CPUID.
+const MISC_ENABLE_WRITABLE: u64 =
+    1 | 1 << 3 | 1 << 7 | 1 << 16 | 1 << 18 | LIMIT_CPUID | 1 << 23 | DISABLE_NX;
 /// Branch trace and precise event sampling are not available.
 const MISC_ENABLE_FIXED: u64 = 1 << 11 | 1 << 12;
+/// IA32_MISC_ENABLE: the highest basic leaf of CPUID is 2, for very old software.
+pub(crate) const LIMIT_CPUID: u64 = 1 << 22;
+/// IA32_MISC_ENABLE: CPUID does not say that pages can be protected from execution.
+pub(crate) const DISABLE_NX: u64 = 1 << 34;
 /// Last-branch records, of which there are none, and BTF.
 const DEBUG_CONTROL: u64 = 3;
 /// Of the microcode, where IA32_BIOS_SIGN_ID has it.

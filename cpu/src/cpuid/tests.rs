@@ -42,6 +42,16 @@ fn state_shows() {
 }
 
 #[test]
+fn old_software_limits_what_it_sees() {
+    let mut state = CpuState::reset();
+    let nx = |state: &CpuState| state.cpuid(0x8000_0001, 0).edx >> 20 & 1;
+    assert_eq!((state.cpuid(0, 0).eax, nx(&state)), (BASIC, 1));
+    state.msrs.misc_enable |= LIMIT_CPUID | DISABLE_NX;
+    assert_eq!((state.cpuid(0, 0).eax, nx(&state)), (2, 0));
+    assert_eq!(state.cpuid(7, 0), state.cpuid(2, 0));
+}
+
+#[test]
 fn beyond_the_last_leaf_is_the_highest_basic_one() {
     let state = CpuState::reset();
     for leaf in [BASIC + 1, 0x3fff_ffff, 0x5000_0000, EXTENDED + 1, u32::MAX] {

@@ -8,7 +8,7 @@ use crate::op::{Lowered, Op, last};
 use crate::ops::Form;
 use crate::registers::gpr::RSP;
 use crate::segmentation::{is_null, rpl};
-use crate::state::{Segment, SegmentName};
+use crate::state::{Attributes, Segment, SegmentName};
 
 /// The handler for an instruction of this family.
 pub fn lower(form: &Form<'_>) -> Option<Lowered> {
@@ -96,11 +96,12 @@ impl Exec<'_> {
         self.set_stack_and_code(code, stack, pointer);
         if outer {
             for name in [SegmentName::Es, SegmentName::Ds, SegmentName::Fs, SegmentName::Gs] {
-                let segment = self.state.segment(name);
+                let segment = &mut self.state.segments[name as usize];
                 let attributes = segment.attributes;
                 let usable = !is_null(segment.selector) && !attributes.unusable();
                 if usable && attributes.dpl() < level && !attributes.is_conforming() {
-                    self.state.segments[name as usize] = Segment::null(0, 0);
+                    // The base stays, which 64-bit mode uses of FS and GS.
+                    (segment.selector, segment.attributes) = (0, Attributes::UNUSABLE);
                 }
             }
         }

@@ -27,12 +27,16 @@ fn an_outer_level_gets_its_stack_and_loses_what_it_must_not_have() {
     let user_data = *ret(&[]).state().segment(SegmentName::Ds);
     kernel.state().segments[SegmentName::Fs as usize] =
         Segment { selector: DATA_3, attributes: user_data.attributes.with_dpl(3), ..user_data };
+    kernel.state().segments[SegmentName::Gs as usize] = Segment { base: 0x1234, ..user_data };
     kernel.run(1);
     let state = kernel.state();
     assert_eq!((state.rip, state.cpl(), state.gpr[4]), (0x9000, 3, 0x6_0008));
+    let gs = state.segment(SegmentName::Gs);
+    assert_eq!((gs.selector, gs.base, gs.attributes.unusable()), (0, 0x1234, true));
     assert_eq!(state.segment(SegmentName::Ss).selector, DATA_3);
     assert_eq!(state.segment(SegmentName::Fs).selector, DATA_3);
-    assert_eq!(*state.segment(SegmentName::Ds), Segment::null(0, 0));
+    let ds = state.segment(SegmentName::Ds);
+    assert_eq!((ds.selector, ds.attributes.unusable()), (0, true));
 }
 
 #[test]
