@@ -40,7 +40,17 @@ fn ours(kernel: &Kernel, initrd: &[u8], processors: u32, memory: u64) -> Measure
 fn qemu(kernel: &Path, initrd: &Path, processors: u32, memory: u64) -> Duration {
     let begun = Instant::now();
     let mut child = Command::new("qemu-system-x86_64")
-        .args(["-accel", "tcg,thread=single", "-machine", "q35", "-cpu", "max", "-display", "none", "-no-reboot"])
+        .args([
+            "-accel",
+            "tcg,thread=single",
+            "-machine",
+            "q35",
+            "-cpu",
+            "max",
+            "-display",
+            "none",
+            "-no-reboot",
+        ])
         .args(["-nodefaults", "-serial", "stdio", "-serial", "null", "-smp", &processors.to_string()])
         .args(["-m", &format!("{}M", memory >> 20), "-append", COMMAND_LINE])
         .arg("-kernel")

@@ -154,7 +154,7 @@ impl Board {
         }
         signals.messages.clear();
         signals.power = None;
-        self.route(now, world);
+        self.controllers_changed(now, world);
     }
 
     /// Bytes from the other end of a serial line, entering at this time or later. 0 is COM1.
