@@ -4,9 +4,11 @@
 //! ([`host_sse`], [`host_x87`]): the same on every x86-64, and only instructions of its baseline (SSE2) are used. What differs among
 //! processors (reciprocal estimates, transcendental functions, the length of a partial remainder) is computed here with integers.
 
+pub(crate) mod elementary;
 pub(crate) mod estimate;
 pub(crate) mod extended;
 pub(crate) mod host_sse;
 pub(crate) mod host_x87;
 pub(crate) mod lanes;
 pub(crate) mod remainder;
+pub(crate) mod wide;

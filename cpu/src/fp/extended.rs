@@ -30,19 +30,16 @@ pub(crate) enum Class {
 const SPECIAL: u16 = 0x7fff;
 /// Integer bit.
 pub(crate) const INTEGER_BIT: u64 = 1 << 63;
-/// What tells a quiet NaN from a signalling one.
-const QUIET: u64 = 1 << 62;
 /// Bias of the exponent.
 pub(crate) const BIAS: i32 = 0x3fff;
 
-#[allow(dead_code, reason = "transcendental functions come next")]
 impl Extended {
     /// Positive zero.
     pub const ZERO: Self = Self { significand: 0, sign_exponent: 0 };
     /// One.
     pub const ONE: Self = Self { significand: INTEGER_BIT, sign_exponent: BIAS as u16 };
     /// The NaN that stands for the result of an invalid operation.
-    pub const INDEFINITE: Self = Self { significand: INTEGER_BIT | QUIET, sign_exponent: 0xffff };
+    pub const INDEFINITE: Self = Self { significand: INTEGER_BIT | 1 << 62, sign_exponent: 0xffff };
 
     /// Infinity of this sign.
     pub fn infinity(negative: bool) -> Self {
@@ -118,16 +115,5 @@ impl Extended {
             Class::Zero => 1,
             _ => 2,
         }
-    }
-
-    /// Whether this is a NaN that makes every operation invalid.
-    pub fn is_signalling(self) -> bool {
-        self.class() == Class::Nan && self.significand & QUIET == 0
-    }
-
-    /// A NaN that does not signal.
-    #[must_use]
-    pub fn quieted(self) -> Self {
-        Self { significand: self.significand | QUIET, ..self }
     }
 }

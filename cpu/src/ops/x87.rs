@@ -10,6 +10,7 @@ mod control;
 mod environment;
 mod load_store;
 mod stack;
+mod transcendental;
 
 use crate::exec::{Exec, Missing};
 use crate::fault::{Done, Fault, Stop, vector};
@@ -19,9 +20,16 @@ use crate::state::{Cr0, status};
 
 /// The handler for an instruction of this family.
 pub fn lower(form: &Form<'_>) -> Option<Lowered> {
-    [load_store::lower, arithmetic::lower, compare::lower, control::lower, environment::lower]
-        .iter()
-        .find_map(|lower| lower(form))
+    [
+        load_store::lower,
+        arithmetic::lower,
+        compare::lower,
+        control::lower,
+        environment::lower,
+        transcendental::lower,
+    ]
+    .iter()
+    .find_map(|lower| lower(form))
 }
 
 /// The 11 bits that FOP keeps of an x87 instruction: three of its first byte, and the second.

@@ -68,8 +68,9 @@ impl Exec<'_> {
     pub(super) fn note(&mut self, op: &Op, noted: u16) -> bool {
         self.note_instruction(op);
         let fpu = &mut self.state.fpu;
-        fpu.status = fpu.status & !status::C1 | noted & (status::EXCEPTIONS | status::SF | status::C1);
         let unmasked = fpu.unmasked(noted);
+        let exceptions = if unmasked & BEFORE != 0 { BEFORE } else { status::EXCEPTIONS };
+        fpu.status = fpu.status & !status::C1 | noted & (exceptions | status::SF | status::C1);
         if unmasked != 0 {
             fpu.summarize();
             fpu.opcode = op.extra;
