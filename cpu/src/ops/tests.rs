@@ -113,14 +113,29 @@ fn hints_do_nothing_but_a_flush_needs_its_page() {
         a.prefetchw(byte_ptr(rax))?;
         a.db(&[0x0f, 0x1f, 0x44, 0, 0])?;
         a.endbr64()?;
-        a.db(&[0x0f, 0x18, 0x78, 0])?;
+        // Of the rest of that space: prefetches to come, what was MPX, RDSSP.
+        for bytes in [
+            &[0x0fu8, 0x18, 0x78, 0][..],
+            &[0x0f, 0x0d, 0x58, 0],
+            &[0x0f, 0x0d, 0xc0],
+            &[0x0f, 0x19, 0xc0],
+            &[0x0f, 0x1a, 0x40, 0],
+            &[0x0f, 0x1a, 0xc0],
+            &[0x66, 0x0f, 0x1b, 0xc0],
+            &[0x0f, 0x1c, 0x40, 0],
+            &[0x0f, 0x1d, 0xc0],
+            &[0x0f, 0x1e, 0xc0],
+            &[0xf3, 0x48, 0x0f, 0x1e, 0xc8],
+        ] {
+            a.db(bytes)?;
+        }
         a.mfence()?;
         a.clflush(byte_ptr(rsp))?;
         a.clflushopt(byte_ptr(rax))
     });
     guest.cpu.state.gpr[0] = 1 << 40;
     let flags = guest.cpu.state.rflags;
-    assert_eq!(guest.run(7).retired, 7);
+    assert_eq!(guest.run(17).leave, crate::Leave::Budget);
     assert_eq!((guest.reg(0), guest.cpu.state.rflags), (1 << 40, flags));
     assert_eq!(guest.run(1).leave, crate::Leave::Shutdown);
 }
