@@ -144,3 +144,6 @@ mod estimates {
         Rsqrtss(a, b) => a & !LOW | u128::from(reciprocal_root(b as u32));
     }
 }
+
+#[cfg(test)]
+mod tests;

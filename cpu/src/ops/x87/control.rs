@@ -77,3 +77,6 @@ fn fnstsw_ax(exec: &mut Exec<'_>, _: &Op) -> Done {
     exec.set_reg(RAX, exec.state.fpu.status);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -185,3 +185,6 @@ impl Exec<'_> {
         Ok(fields)
     }
 }
+
+#[cfg(test)]
+mod tests;
