@@ -62,10 +62,13 @@ const FEATURES: &[(Word, u32, &str, &[Of])] = &[
     (Word::StructuredB, 0, "fsgsbase", &[Of::FSGSBASE]),
     (Word::StructuredB, 1, "tsc_adjust", &[]),
     (Word::StructuredB, 3, "bmi1", &[Of::BMI1]),
+    // The x87 unit keeps the operand's address only with an exception that is not masked, and no selectors.
+    (Word::StructuredB, 6, "fdp_excptn_only", &[]),
     (Word::StructuredB, 7, "smep", &[]),
     (Word::StructuredB, 8, "bmi2", &[Of::BMI2]),
     (Word::StructuredB, 9, "erms", &[]),
     (Word::StructuredB, 10, "invpcid", &[Of::INVPCID]),
+    (Word::StructuredB, 13, "zero_fcs_fds", &[]),
     (Word::StructuredB, 18, "rdseed", &[Of::RDSEED]),
     (Word::StructuredB, 19, "adx", &[Of::ADX]),
     (Word::StructuredB, 20, "smap", &[Of::SMAP]),
