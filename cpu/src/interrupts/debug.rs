@@ -116,7 +116,7 @@ impl Exec<'_> {
     }
 
     /// DR6 and DR7 when a debug exception is delivered. Bits of breakpoints are set anew, all others are left to software.
-    pub(super) fn note_debug_exception(&mut self, dr6: u64) {
+    pub(crate) fn note_debug_exception(&mut self, dr6: u64) {
         self.state.debug[4] = self.state.debug[4] & !BREAKPOINTS | dr6;
         self.state.debug[5] &= !GENERAL_DETECT;
         self.state.msrs.debug_control &= !BRANCH_TRAP;

@@ -27,8 +27,17 @@ fn int3(exec: &mut Exec<'_>, _: &Op) -> Done {
     exec.deliver(Event::software(vector::BP))
 }
 
+/// A debug trap that MOV SS held back becomes one with it: DR6 tells of it, and there is no other exception.
 fn int1(exec: &mut Exec<'_>, _: &Op) -> Done {
-    exec.deliver(Event::ICEBP)
+    let held = exec.state.pending_debug;
+    exec.state.pending_debug = 0;
+    let done = exec.deliver(Event::ICEBP);
+    if done.is_err() {
+        exec.state.pending_debug = held;
+    } else if held != 0 {
+        exec.note_debug_exception(held);
+    }
+    done
 }
 
 fn into(exec: &mut Exec<'_>, _: &Op) -> Done {

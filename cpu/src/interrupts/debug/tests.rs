@@ -182,6 +182,22 @@ fn a_data_breakpoint_waits_for_the_end_of_a_mov_ss_shadow() {
 }
 
 #[test]
+fn int1_tells_of_what_mov_ss_held_back() {
+    let mut kernel = Kernel::long(&|a| {
+        a.mov(ss, word_ptr(0x5_0000))?;
+        a.int1()
+    })
+    .at(HANDLERS + 16, &[0x90; 4]);
+    kernel.write(0x5_0000, DATA_0.into());
+    kernel.state().debug[0] = 0x5_0000;
+    kernel.state().debug[5] = 0x3_0401;
+    kernel.run(2);
+    assert_eq!((kernel.handler(), causes(&mut kernel)), (Some(vector::DB), 1));
+    kernel.run(1);
+    assert_eq!(kernel.state().rip, HANDLERS + 17, "there is no other");
+}
+
+#[test]
 fn debug_registers_are_guarded() {
     let mut kernel = Kernel::long(&|a| a.mov(dr0, rax));
     kernel.state().debug[5] = 0x2400;
