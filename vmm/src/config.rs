@@ -14,7 +14,7 @@ pub struct Config {
     pub seed: u64,
     /// World time when power comes on, in nanoseconds since 1970.
     pub power_on: u64,
-    /// Instructions a processor runs before the next one takes its turn. With a seed other than 0 each turn is up to half as long or
+    /// Instructions a processor runs before the next one takes its turn. With a seed other than 1 each turn is up to half as long or
     /// half as long again.
     pub quantum: u64,
     /// Date of the BIOS, which decides quirks of the guest.
