@@ -15,7 +15,7 @@ impl CpuState {
     }
 
     /// When the local APIC's timer wants to raise its interrupt, in nanoseconds of virtual run time: the slice that runs then must
-    /// begin at this time or later. None while nobody would notice.
+    /// begin at this time or later. It lies in the past if [`CpuState::tick`] was not called since. None while nobody would notice.
     pub fn deadline(&self, now: u64) -> Option<u64> {
         self.apic.deadline(self.moment(now))
     }

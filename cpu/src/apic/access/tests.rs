@@ -138,3 +138,60 @@ fn the_page_moves_away() {
     run(&mut kernel, &mut 0, 6);
     assert_eq!(kernel.state().gpr[0], 0xffff_ffff, "nobody answers there now");
 }
+
+/// Increments, port accesses and pauses under a periodic timer, whose handler counts and ends its interrupt.
+fn ticking() -> Kernel {
+    let kernel = kernel(&|a| {
+        let mut again = a.create_label();
+        a.mov(dword_ptr(PAGE + 0xf0), 0x1ff)?;
+        a.mov(dword_ptr(PAGE + 0x3e0), 0xb)?;
+        a.mov(dword_ptr(PAGE + 0x320), 0x2_0040)?;
+        a.mov(dword_ptr(PAGE + 0x380), 333)?;
+        a.sti()?;
+        a.set_label(&mut again)?;
+        a.inc(rbx)?;
+        a.test(ebx, 7)?;
+        a.jnz(again)?;
+        a.in_(al, 0x80)?;
+        a.rdtsc()?;
+        a.pause()?;
+        a.xor(rsi, rax)?;
+        a.rol(rsi, 7)?;
+        a.mov(ecx, 5)?;
+        a.mov(edi, 0x14_0000)?;
+        a.rep().stosb()?;
+        a.jmp(again)
+    });
+    // inc rbp ; mov dword [PAGE + 0xb0], 0 ; iretq
+    let handler = [0x48, 0xff, 0xc5, 0xc7, 0x04, 0x25, 0xb0, 0x00, 0x12, 0x00, 0, 0, 0, 0];
+    // It is too long for its slot and runs on into the next one.
+    kernel.at(HANDLERS + 16 * 0x40, &handler).at(HANDLERS + 16 * 0x40 + 14, &[0x48, 0xcf])
+}
+
+/// Where so many instructions lead in slices of these lengths, each of which ends at the timer's deadline as well.
+fn chopped(instructions: u64, lengths: &[u64]) -> (u64, crate::CpuState) {
+    let mut kernel = ticking();
+    let mut lengths = lengths.iter().cycle();
+    let (mut now, mut left) = (0, instructions);
+    while left > 0 {
+        kernel.state().tick(now);
+        let most = lengths.next().copied().unwrap_or(left).min(left);
+        let until = kernel.state().deadline(now).map_or(u64::MAX, |deadline| deadline - now);
+        let budget = most.min(until.div_ceil(crate::NS_PER_INSTRUCTION).max(1));
+        let exit = kernel.run_at(now, budget);
+        now += crate::NS_PER_INSTRUCTION * exit.retired + exit.spent;
+        left -= exit.retired;
+    }
+    (now, kernel.state().clone())
+}
+
+proptest::proptest! {
+    #[test]
+    fn it_does_not_matter_how_a_run_is_cut(
+        instructions in 100u64..4000, lengths in proptest::collection::vec(1u64..300, 1..20),
+    ) {
+        let whole = chopped(instructions, &[]);
+        proptest::prop_assert!(whole.1.gpr[5] > 0, "the timer has ticked");
+        proptest::prop_assert_eq!(chopped(instructions, &lengths), whole);
+    }
+}
