@@ -132,6 +132,8 @@ guests! {
         ("general detect", "not known"),
         ("DR7, bits", "bit 11 can be set"),
     ],
+    self_modified(1),
+    repeats(1),
     segment_limits(1); without qemu "TCG looks neither at limits nor at the types of data segments",
     triple_fault(1),
     translations(1),
