@@ -185,7 +185,7 @@ impl Op {
     }
 
     fn string_source(&mut self, instruction: &Instruction, address_bits: u32, mode: Mode) {
-        let segment = segment_name(instruction.memory_segment());
+        let segment = segment_of(instruction, Register::None, mode);
         self.segment = SegmentUse::for_access(segment, address_bits, mode);
     }
 
@@ -225,15 +225,18 @@ impl Op {
             _ => base.number() as u8,
         };
         self.index = if index == Register::None { ZERO } else { index.number() as u8 };
-        let segment = match instruction.memory_segment() {
-            // In 64-bit mode other overrides are ignored, also for whose fault it is (SDM 1, 3.3.7.1).
-            segment if !mode.is_64() || matches!(segment, Register::FS | Register::GS) => {
-                segment_name(segment)
-            }
-            _ if matches!(base.full_register(), Register::RSP | Register::RBP) => SegmentName::Ss,
-            _ => SegmentName::Ds,
-        };
+        let segment = segment_of(instruction, base, mode);
         self.segment = SegmentUse::for_access(segment, address_bits, mode);
+    }
+}
+
+/// The segment of a memory operand with this base. In 64-bit mode overrides but FS and GS are ignored, also for whose fault it is
+/// (SDM 1, 3.3.7.1).
+fn segment_of(instruction: &Instruction, base: Register, mode: Mode) -> SegmentName {
+    match instruction.memory_segment() {
+        segment if !mode.is_64() || matches!(segment, Register::FS | Register::GS) => segment_name(segment),
+        _ if matches!(base.full_register(), Register::RSP | Register::RBP) => SegmentName::Ss,
+        _ => SegmentName::Ds,
     }
 }
 

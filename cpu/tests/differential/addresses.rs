@@ -126,7 +126,7 @@ impl Draft {
         self.instruction.set_memory_index_scale(scale);
         if base == Register::None && index != Register::None && !self.is_fixed(index) {
             // The displacement has 32 bits: the index leads nearly there.
-            let near = offset / u64::from(scale) + self.random.below(1 << 16);
+            let near = (offset / u64::from(scale)).wrapping_add(self.random.below(1 << 16));
             self.fix(index, near & mask(bits))?;
         }
         let scaled = self.value(index).wrapping_mul(u64::from(scale));

@@ -1,6 +1,8 @@
 //! What lies in memory where operands are: values of the right type, and images that an instruction loads.
 
-use iced_x86::{MemorySize, Mnemonic, Register};
+use std::ops::RangeInclusive;
+
+use iced_x86::{MemorySize, Mnemonic, OpKind, Register};
 
 use crate::draft::Draft;
 use crate::fpu;
@@ -8,6 +10,8 @@ use crate::random::Random;
 
 /// Trap flag: what executes next would be stepped, and stepping is the host's business.
 const TF: u64 = 1 << 8;
+/// Thread-local storage and the processor's number in Linux's GDT: the host's business.
+const PRIVATE_SELECTORS: RangeInclusive<u16> = 0x60..=0x7f;
 /// AMD's misaligned-exception mask, which we do not have.
 const MM: u32 = 1 << 17;
 
@@ -75,13 +79,14 @@ impl Draft {
         image.0
     }
 
-    /// Area of XSAVE: after the legacy part which components are there, and that it is not compacted.
+    /// Area of XSAVE: after the legacy part which components are there, and that it is not compacted. Of the rest of its header
+    /// processors check more or less.
     fn xsave_image(&mut self) -> Vec<u8> {
         let mut image = self.fxsave_image().to_vec();
         let garbage = if self.random.once_in(8) { 1 << (16 + self.random.below(40)) } else { 0 };
         let present = self.random.below(4) | garbage;
         let reserved = if self.random.once_in(8) { self.random.below(256) } else { 0 };
-        for word in [present, 0, reserved, 0, 0, 0, 0, 0] {
+        for word in [present, 0, 0, reserved, 0, 0, 0, 0] {
             image.extend_from_slice(&word.to_le_bytes());
         }
         image
@@ -141,8 +146,31 @@ impl Draft {
         }
     }
 
+    /// The selector that an instruction looks at, if it is neither immediate nor popped.
+    fn loaded_selector(&self) -> Option<u16> {
+        let (operand, is_pointer) = match self.form.code.mnemonic() {
+            Mnemonic::Lar | Mnemonic::Lsl | Mnemonic::Mov => (1, false),
+            Mnemonic::Verr | Mnemonic::Verw => (0, false),
+            Mnemonic::Lds | Mnemonic::Les | Mnemonic::Lfs | Mnemonic::Lgs | Mnemonic::Lss => (1, true),
+            Mnemonic::Jmp | Mnemonic::Call => (0, true),
+            _ => return None,
+        };
+        match self.instruction.op_kind(operand) {
+            OpKind::Register => Some(self.value(self.instruction.op_register(operand)) as u16),
+            OpKind::Memory => {
+                let (target, bytes) = self.operands.last()?;
+                let offset = if is_pointer { bytes - 2 } else { 0 };
+                Some(self.memory.get(target.wrapping_add(offset)) as u16)
+            }
+            _ => None,
+        }
+    }
+
     /// Whether what an instruction loads means the same to both processors.
     pub fn is_loadable(&self) -> bool {
+        if self.loaded_selector().is_some_and(|selector| PRIVATE_SELECTORS.contains(&selector)) {
+            return false;
+        }
         let Some((target, _)) = self.operands.last() else { return true };
         let word = |offset| self.memory.get(target.wrapping_add(offset));
         match self.form.code.mnemonic() {
@@ -152,7 +180,7 @@ impl Draft {
             Mnemonic::Xrstor | Mnemonic::Xrstor64 => {
                 word(24) as u32 & MM == 0
                     && word(512) & 0x7fff_fffc == word(512) & 0x7fff_0000
-                    && word(520) == 0
+                    && word(520) | word(528) == 0
             }
             _ => true,
         }

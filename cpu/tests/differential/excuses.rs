@@ -7,25 +7,48 @@ use crate::case::{Case, Outcome};
 
 const BREAKPOINT: u8 = 3;
 const INVALID_OPCODE: u8 = 6;
+const STACK_FAULT: u8 = 12;
 const GENERAL_PROTECTION: u8 = 13;
 const PAGE_FAULT: u8 = 14;
+const CF: u64 = 1;
 
 /// The reason for which these outcomes may differ, if there is one.
 pub fn excuse(case: &Case, host: &Outcome, ours: &Outcome) -> Option<&'static str> {
+    let of_memory =
+        |outcome: &Outcome| matches!(outcome.vector, STACK_FAULT | GENERAL_PROTECTION | PAGE_FAULT);
+    let both_of_memory = of_memory(host) && of_memory(ours);
     match case.instruction.mnemonic() {
-        Mnemonic::Retf
-            if host.vector == PAGE_FAULT && matches!(ours.vector, PAGE_FAULT | GENERAL_PROTECTION) =>
-        {
-            Some("RETF reads the caller's stack before it looks at the selector")
+        Mnemonic::Retf | Mnemonic::Iret | Mnemonic::Iretd | Mnemonic::Iretq if both_of_memory => {
+            Some("the order in which what is popped is read and checked")
         }
-        Mnemonic::Enter if host.vector == PAGE_FAULT && ours.vector == PAGE_FAULT => {
+        Mnemonic::Call if both_of_memory => {
+            Some("the target is checked before or after the return address is pushed")
+        }
+        Mnemonic::Enter if both_of_memory => {
             Some("ENTER looks at the new top of the stack before or after it copies pointers")
+        }
+        Mnemonic::Fxsave
+        | Mnemonic::Fxsave64
+        | Mnemonic::Fxrstor
+        | Mnemonic::Fxrstor64
+        | Mnemonic::Xsave
+        | Mnemonic::Xsave64
+        | Mnemonic::Xsaveopt
+        | Mnemonic::Xsaveopt64
+        | Mnemonic::Xrstor
+        | Mnemonic::Xrstor64
+            if both_of_memory =>
+        {
+            Some("which part of a state area is looked at first")
         }
         Mnemonic::Maskmovq | Mnemonic::Maskmovdqu if host.vector != BREAKPOINT => {
             Some("MASKMOV may fault for bytes that are masked, and changes to MMX before or after")
         }
         Mnemonic::Ud0 | Mnemonic::Ud1 if host.vector == INVALID_OPCODE && ours.vector == PAGE_FAULT => {
             Some("UD0 and UD1 have a ModRM byte, or have not")
+        }
+        Mnemonic::Rdrand | Mnemonic::Rdseed if host.registers.rflags & CF == 0 => {
+            Some("the host ran out of random numbers")
         }
         _ => None,
     }

@@ -70,8 +70,8 @@ fn is_decoded(form: Form) -> bool {
     by_intel && op_code.decoder_option() == DecoderOptions::NONE && form.code != Code::Popw_CS
 }
 
-/// AMD has no far pointers with offsets of 64 bits (REX.W changes nothing), no prefetch of registers (#UD), and SYSRET in all
-/// modes.
+/// AMD has no far pointers with offsets of 64 bits (REX.W changes nothing), no prefetch of registers (#UD), MOVSXD that reads 32
+/// bits whatever it writes, and SYSRET in all modes.
 fn is_different_on_amd(form: Form) -> bool {
     matches!(
         form.code,
@@ -83,6 +83,7 @@ fn is_different_on_amd(form: Form) -> bool {
             | Code::Reservednop_rm16_r16_0F0D
             | Code::Reservednop_rm32_r32_0F0D
             | Code::Reservednop_rm64_r64_0F0D
+            | Code::Movsxd_r16_rm16
     ) || form == (Form { code: Code::Sysretd, bits: 32 })
 }
 

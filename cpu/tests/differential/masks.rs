@@ -48,8 +48,13 @@ pub fn of(case: &Case, host: &Outcome) -> Ignored {
         Mnemonic::Rcpps | Mnemonic::Rcpss | Mnemonic::Rsqrtps | Mnemonic::Rsqrtss => {
             ignored.is_estimate = true
         }
-        // Some of what they push may be there before the fault.
-        Mnemonic::Enter | Mnemonic::Call if host.vector != BREAKPOINT => ignored.memory.push(STACK),
+        // Some of what they push or pop may be there before the fault.
+        Mnemonic::Enter | Mnemonic::Call | Mnemonic::Pusha | Mnemonic::Pushad
+            if host.vector != BREAKPOINT =>
+        {
+            ignored.memory.push(STACK);
+        }
+        Mnemonic::Popa | Mnemonic::Popad if host.vector != BREAKPOINT => ignored.gpr = [u64::MAX; 16],
         _ => x87(case, &mut ignored),
     }
     if case.form.bits == 64 && host.registers.selectors[1] == CODE_32 {
