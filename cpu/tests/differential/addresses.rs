@@ -58,7 +58,7 @@ impl Draft {
         self.note_operand(target, bytes);
         self.instruction.set_op_kind(operand, OpKind::Memory);
         self.instruction.set_segment_prefix(segment);
-        let offset = self.offset_of(target, segment);
+        let offset = self.offset_of(target, bytes, segment)?;
         if address_bits == 16 { self.address_16(offset) } else { self.address(offset, address_bits) }
     }
 
@@ -71,7 +71,7 @@ impl Draft {
         self.instruction.set_op_kind(operand, OpKind::Memory);
         self.instruction.set_segment_prefix(segment);
         self.instruction.set_memory_displ_size(address_bits / 8);
-        let offset = self.offset_of(target, segment);
+        let offset = self.offset_of(target, bytes, segment)?;
         if offset & !mask(address_bits) != 0 {
             return Err(Unfit);
         }
@@ -92,20 +92,23 @@ impl Draft {
             self.instruction.set_segment_prefix(segment);
         }
         let target = self.target(bytes);
-        let offset = self.offset_of(target, segment);
+        let offset = self.offset_of(target, bytes, segment)?;
         self.fix(register, offset)?;
         self.note_operand(target, bytes);
         Ok(target)
     }
 
-    /// Offset in a segment.
-    fn offset_of(&self, target: u64, segment: Register) -> u64 {
+    /// Offset in a segment. That the last byte's offset is less than the first one's may be a fault or not (SDM 3A 5.3).
+    fn offset_of(&self, target: u64, bytes: u64, segment: Register) -> Result<u64, Unfit> {
         let base = match segment {
             Register::FS => FS_BASE,
             Register::GS => GS_BASE,
             _ => 0,
         };
-        target.wrapping_sub(base) & mask(self.form.bits)
+        let mask = mask(self.form.bits);
+        let offset = target.wrapping_sub(base) & mask;
+        let wraps = self.form.bits == 32 && offset + bytes > mask;
+        if wraps { Err(Unfit) } else { Ok(offset) }
     }
 
     fn address(&mut self, offset: u64, bits: u32) -> Result<(), Unfit> {

@@ -37,9 +37,16 @@ pub fn excuse(case: &Case, host: &Outcome, ours: &Outcome) -> Option<&'static st
         | Mnemonic::Xsaveopt64
         | Mnemonic::Xrstor
         | Mnemonic::Xrstor64
+        | Mnemonic::Fnstenv
+        | Mnemonic::Fnsave
+        | Mnemonic::Fldenv
+        | Mnemonic::Frstor
             if both_of_memory =>
         {
             Some("which part of a state area is looked at first")
+        }
+        _ if both_of_memory && case.instruction.memory_size().size() == 10 => {
+            Some("numbers of ten bytes are read and written in two parts")
         }
         Mnemonic::Maskmovq | Mnemonic::Maskmovdqu if host.vector != BREAKPOINT => {
             Some("MASKMOV may fault for bytes that are masked, and changes to MMX before or after")

@@ -223,12 +223,14 @@ fn store_as<F: Format, const POP: bool>(exec: &mut Exec<'_>, op: &Op) -> Done {
     } else {
         F::convert(fpu.st(0), fpu.control)
     };
+    let bytes = bytes.as_ref();
+    let address = exec.address_for_write(op, bytes.len() as u8)?;
     if !exec.is_storable(noted) {
+        // Nothing is stored, but it must be possible.
+        exec.probe_write(address, bytes.len() as u64)?;
         exec.note(op, noted);
         return Ok(());
     }
-    let bytes = bytes.as_ref();
-    let address = exec.address_for_write(op, bytes.len() as u8)?;
     exec.store_bytes(address, bytes)?;
     exec.note(op, noted);
     if POP {
