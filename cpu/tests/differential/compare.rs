@@ -5,6 +5,7 @@ use std::fmt::Write;
 use crate::arena::PAGE;
 use crate::case::{Case, Outcome, Registers};
 use crate::masks::{self, Ignored};
+use crate::transcendental;
 
 const GENERAL: [&str; 16] = [
     "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14",
@@ -20,7 +21,7 @@ pub fn differences(case: &Case, host: &Outcome, ours: &Outcome) -> String {
     lines.compare("error code", error_code(host), error_code(ours));
     lines.compare("fault address", host.address, ours.address);
     registers(&mut lines, &host.registers, &ours.registers, &ignored);
-    floating_point(&mut lines, host, ours, &ignored);
+    floating_point(&mut lines, case, host, ours, &ignored);
     for address in host.memory.differences(&ours.memory).filter(|address| !ignored.covers(*address)).take(4) {
         let (host, ours) = (host.memory.get(address), ours.memory.get(address));
         lines.compare(&format!("[{address:x}]"), host, ours);
@@ -50,7 +51,7 @@ fn registers(lines: &mut Lines, host: &Registers, ours: &Registers, ignored: &Ig
     lines.compare("gs base", host.bases[1], ours.bases[1]);
 }
 
-fn floating_point(lines: &mut Lines, host: &Outcome, ours: &Outcome, ignored: &Ignored) {
+fn floating_point(lines: &mut Lines, case: &Case, host: &Outcome, ours: &Outcome, ignored: &Ignored) {
     let (host, ours) = (&host.registers.fpu, &ours.registers.fpu);
     lines.compare("fcw", host.control(), ours.control());
     let status = !ignored.x87_status;
@@ -59,7 +60,7 @@ fn floating_point(lines: &mut Lines, host: &Outcome, ours: &Outcome, ignored: &I
     let mxcsr = !ignored.mxcsr;
     lines.compare("mxcsr", host.mxcsr() & mxcsr, ours.mxcsr() & mxcsr);
     for i in 0..8 {
-        if !masks::is_near(host.st(i), ours.st(i), ignored.x87_units) {
+        if !transcendental::is_near(case, host.st(i), ours.st(i)) {
             let number = |bytes: &[u8]| bytes.iter().rev().fold(0, |all, byte| all << 8 | u128::from(*byte));
             lines.compare(&format!("st({i})"), number(host.st(i)), number(ours.st(i)));
         }

@@ -4,6 +4,7 @@
 use iced_x86::Mnemonic;
 
 use crate::case::{Case, Outcome};
+use crate::transcendental;
 
 const BREAKPOINT: u8 = 3;
 const INVALID_OPCODE: u8 = 6;
@@ -45,6 +46,7 @@ pub fn excuse(case: &Case, host: &Outcome, ours: &Outcome) -> Option<&'static st
         {
             Some("which part of a state area is looked at first")
         }
+        _ if transcendental::is_undefined(case) => Some("the operand of F2XM1 or FYL2XP1 is out of range"),
         _ if both_of_memory && case.instruction.memory_size().size() == 10 => {
             Some("numbers of ten bytes are read and written in two parts")
         }

@@ -24,6 +24,7 @@ mod native;
 mod operands;
 mod random;
 mod report;
+mod transcendental;
 
 use std::env;
 

@@ -6,6 +6,7 @@ use iced_x86::{Code, Mnemonic, OpKind, RflagsBits};
 
 use crate::arena::STACK;
 use crate::case::{Case, Outcome};
+use crate::transcendental;
 
 /// Of the INT3 after the instruction.
 const BREAKPOINT: u8 = 3;
@@ -19,8 +20,6 @@ pub struct Ignored {
     pub rflags: u64,
     pub x87_status: u16,
     pub mxcsr: u32,
-    /// Difference in units in the last place of x87 registers that is accepted.
-    pub x87_units: u64,
     /// The result is an estimate.
     pub is_estimate: bool,
     memory: Vec<Range<u64>>,
@@ -34,7 +33,11 @@ impl Ignored {
 
 /// For a case that ended like this on the host.
 pub fn of(case: &Case, host: &Outcome) -> Ignored {
-    let mut ignored = Ignored { rflags: undefined_flags(case), ..Ignored::default() };
+    let mut ignored = Ignored {
+        rflags: undefined_flags(case),
+        x87_status: transcendental::open_status(case),
+        ..Ignored::default()
+    };
     let instruction = &case.instruction;
     match instruction.mnemonic() {
         // Time, randomness, and what XSAVE would save: the host's.
@@ -186,36 +189,12 @@ fn x87(case: &Case, ignored: &mut Ignored) {
             start(ignored, 6..24);
             start(ignored, 28..32);
         }
-        Mnemonic::F2xm1
-        | Mnemonic::Fyl2x
-        | Mnemonic::Fyl2xp1
-        | Mnemonic::Fptan
-        | Mnemonic::Fpatan
-        | Mnemonic::Fsin
-        | Mnemonic::Fcos
-        | Mnemonic::Fsincos => ignored.x87_units = 2,
         _ => {}
     }
 }
 
 fn operand_of_unknown_size(case: &Case) -> u64 {
     operand(case).map_or(0, |range| range.start)
-}
-
-/// Whether two numbers of an x87 register are equal or almost so.
-pub fn is_near(host: &[u8], ours: &[u8], units: u64) -> bool {
-    if host == ours {
-        return true;
-    }
-    let parts = |bytes: &[u8]| {
-        let significand = bytes[..8].iter().rev().fold(0, |all, byte| all << 8 | u64::from(*byte));
-        (u128::from(bytes[8]) | u128::from(bytes[9] & 0x7f) << 8, significand, bytes[9] >> 7)
-    };
-    let (host, ours) = (parts(host), parts(ours));
-    // Numbers of a sign are ordered like this integer, without its explicit bit.
-    let ordered =
-        |(exponent, significand, _): (u128, u64, u8)| exponent << 63 | u128::from(significand & !(1 << 63));
-    host.2 == ours.2 && ordered(host).abs_diff(ordered(ours)) <= u128::from(units)
 }
 
 /// Whether all lanes are equal, or within the error of an estimate (SDM 2B, RCPPS: relative 1.5 * 2^-12).
