@@ -35,7 +35,7 @@ use native::Native;
 use report::Report;
 
 /// Cases of each form in the suite.
-const CASES: u64 = 20;
+const CASES: u64 = 50;
 /// Mismatches of a form that are worth looking at.
 const ENOUGH: usize = 3;
 
