@@ -78,6 +78,11 @@ impl Pit {
         self.watched = watched;
     }
 
+    /// Shows the edges that came while no controller let interrupt 0 pass, as one: a controller's requests are about to be read.
+    pub fn show(&mut self, cx: &mut Context) {
+        self.drive(cx);
+    }
+
     /// Brings the interrupt line up to date.
     fn drive(&mut self, cx: &mut Context) {
         let now = clock(cx.now);

@@ -46,7 +46,11 @@ where
     [U; N]: Lanes,
 {
     let (a, b) = (<[T; N]>::split(a), <[T; N]>::split(b));
-    build(|i| combine(a[i], b[i]))
+    let mut result = <[U; N]>::split(0);
+    for ((result, a), b) in result.iter_mut().zip(a).zip(b) {
+        *result = combine(a, b);
+    }
+    result.join()
 }
 
 /// Lanes of 8 bits.

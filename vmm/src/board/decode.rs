@@ -45,6 +45,9 @@ impl Board {
 
     /// Reads 1, 2 or 4 bytes from a port.
     pub fn port_read(&mut self, now: VirtualTime, port: u16, size: u8, world: &mut World<'_>) -> u32 {
+        if matches!(port, pic::FIRST | pic::SECOND) {
+            self.requests_are_read(now, world);
+        }
         let (target, signals) = self.port(port);
         let value = with(signals, now, world, |cx| match target {
             Target::Device(device) | Target::Controller(device) => device.read(u64::from(port), size, cx),

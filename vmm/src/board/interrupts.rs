@@ -28,6 +28,13 @@ impl Board {
         }
     }
 
+    /// The requests of the ISA controllers are about to be read: the timer's may be among them, though nobody let it pass.
+    pub(super) fn requests_are_read(&mut self, now: VirtualTime, world: &mut World<'_>) {
+        let Self { pit, signals, .. } = self;
+        with(signals, now, world, |cx| pit.show(cx));
+        self.route(now, world);
+    }
+
     /// A controller was programmed: does the timer's interrupt pass now?
     pub(super) fn controllers_changed(&mut self, now: VirtualTime, world: &mut World<'_>) {
         let Self { pic, ioapic, pit, signals, .. } = self;

@@ -6,8 +6,8 @@ use vmm::{Autopsy, Config, Entry, Limit, Machine, Stop};
 
 use crate::{End, MEMORY, Run, assemble};
 
-/// A minute of the guest's time: far more than any of them needs.
-const LIMIT: Limit = Limit { instructions: None, time: Some(VirtualTime(60_000_000_000)) };
+/// Two seconds of the guest's time: more than any of them needs.
+const LIMIT: Limit = Limit { instructions: None, time: Some(VirtualTime(2_000_000_000)) };
 
 /// What comes out of the debug port.
 #[derive(Default)]
