@@ -11,4 +11,5 @@ pub(crate) mod host_sse;
 pub(crate) mod host_x87;
 pub(crate) mod lanes;
 pub(crate) mod remainder;
+pub(crate) mod sse2;
 pub(crate) mod wide;

@@ -106,21 +106,21 @@ fn from_fraction(high: u128, low: u128) -> Wide {
 /// x - x^3 / 3! + ... for x up to pi / 4 in magnitude.
 fn sine_series(x: Wide) -> Wide {
     let square = x.times(x);
-    let term = |sum: Wide, k: i32| Wide::ONE.minus(square.times(sum).over_integer(2 * k * (2 * k + 1)));
+    let term = |sum: Wide, k: u32| Wide::ONE.minus(square.times(sum).over_integer(2 * k * (2 * k + 1)));
     x.times((1..=17).rev().fold(Wide::ONE, term))
 }
 
 /// 1 - x^2 / 2! + ... for x up to pi / 4 in magnitude.
 fn cosine_series(x: Wide) -> Wide {
     let square = x.times(x);
-    let term = |sum: Wide, k: i32| Wide::ONE.minus(square.times(sum).over_integer(2 * k * (2 * k - 1)));
+    let term = |sum: Wide, k: u32| Wide::ONE.minus(square.times(sum).over_integer(2 * k * (2 * k - 1)));
     (1..=17).rev().fold(Wide::ONE, term)
 }
 
 /// 2^x - 1 for x up to 1 in magnitude: t + t^2 / 2! + ... with t = x ln 2.
 pub(crate) fn exponential_minus_one(x: Wide) -> Wide {
     let t = x.times(LN_2);
-    let term = |sum: Wide, k: i32| Wide::ONE.plus(t.times(sum).over_integer(k));
+    let term = |sum: Wide, k: u32| Wide::ONE.plus(t.times(sum).over_integer(k));
     t.times((2..=34).rev().fold(Wide::ONE, term))
 }
 
@@ -146,7 +146,7 @@ pub(crate) fn logarithm_plus_one(x: Wide) -> Wide {
 /// log2 ((1 + z) / (1 - z)) for z up to 0.172 in magnitude: 2 / ln 2 (z + z^3 / 3 + ...).
 fn logarithm_of_ratio(z: Wide) -> Wide {
     let square = z.times(z);
-    let term = |sum: Wide, k: i32| Wide::ONE.over_integer(2 * k - 1).plus(square.times(sum));
+    let term = |sum: Wide, k: u32| Wide::ONE.over_integer(2 * k - 1).plus(square.times(sum));
     z.times((1..=26).rev().fold(Wide::ZERO, term)).times(LOG2_E).scaled(1)
 }
 
@@ -182,7 +182,7 @@ fn arctangent_below_one(q: Wide) -> Wide {
 /// x - x^3 / 3 + ... for x up to 1/8 in magnitude.
 fn arctangent_series(x: Wide) -> Wide {
     let square = x.times(x).negated();
-    let term = |sum: Wide, k: i32| Wide::ONE.over_integer(2 * k - 1).plus(square.times(sum));
+    let term = |sum: Wide, k: u32| Wide::ONE.over_integer(2 * k - 1).plus(square.times(sum));
     x.times((1..=22).rev().fold(Wide::ZERO, term))
 }
 

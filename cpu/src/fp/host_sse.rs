@@ -5,9 +5,9 @@
 #![allow(unsafe_code)]
 
 use std::arch::asm;
-use std::arch::x86_64::__m128i;
 
 use crate::fp::host_x87;
+use crate::fp::sse2::{from_host, to_host};
 
 /// MXCSR as compiled code expects it (System V ABI 3.2.1).
 static HOST_MXCSR: u32 = 0x1f80;
@@ -77,18 +77,6 @@ fn spread(register: u128, lane: usize, lanes: usize) -> u128 {
         2 => (register >> (64 * lane) & u128::from(u64::MAX)) * (u128::MAX / u128::from(u64::MAX)),
         _ => register,
     }
-}
-
-#[inline(always)]
-fn to_host(register: u128) -> __m128i {
-    // SAFETY: both are 16 bytes of plain data.
-    unsafe { std::mem::transmute(register) }
-}
-
-#[inline(always)]
-fn from_host(register: __m128i) -> u128 {
-    // SAFETY: both are 16 bytes of plain data.
-    unsafe { std::mem::transmute(register) }
 }
 
 /// Runs one instruction between a load and a store of MXCSR; evaluates to the flags it raised.

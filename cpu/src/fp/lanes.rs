@@ -46,11 +46,7 @@ where
     [U; N]: Lanes,
 {
     let (a, b) = (<[T; N]>::split(a), <[T; N]>::split(b));
-    let mut result = <[U; N]>::split(0);
-    for ((result, a), b) in result.iter_mut().zip(a).zip(b) {
-        *result = combine(a, b);
-    }
-    result.join()
+    build(|i| combine(a[i], b[i]))
 }
 
 /// Lanes of 8 bits.

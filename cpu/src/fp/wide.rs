@@ -158,10 +158,15 @@ impl Wide {
         Self { negative, exponent, significand: quotient | u128::from(rest != 0) }
     }
 
-    /// Divided by a small positive integer.
+    /// Divided by a small integer, which is not zero.
     #[must_use]
-    pub fn over_integer(self, divisor: i32) -> Self {
-        self.over(Self::integer(divisor))
+    pub fn over_integer(self, divisor: u32) -> Self {
+        let divisor = u128::from(divisor);
+        let (quotient, rest) = (self.significand / divisor, self.significand % divisor);
+        let zeros = quotient.leading_zeros() % 128;
+        let (lower, rest) = ((rest << zeros) / divisor, (rest << zeros) % divisor);
+        let significand = quotient << zeros | lower | u128::from(rest != 0);
+        Self { exponent: self.exponent - zeros as i32, significand, ..self }
     }
 
     /// Rounded to 64 bits as the control word's rounding control says; precision control does not apply to the functions this is

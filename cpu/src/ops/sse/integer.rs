@@ -1,6 +1,7 @@
 //! Packed integers, lane by lane: arithmetic, logic, comparisons, shifts.
 
 use crate::fp::lanes::{each8, each16, each32, each64, truth};
+use crate::fp::sse2;
 use crate::ops::sse::vectors;
 
 vectors! {
@@ -19,46 +20,40 @@ vectors! {
     Xorpd(a, b) => a ^ b;
 
     // Sums and differences: wrapping, saturating, averaged.
-    Paddb(a, b) => each8(a, b, u8::wrapping_add);
-    Paddw(a, b) => each16(a, b, u16::wrapping_add);
-    Paddd(a, b) => each32(a, b, u32::wrapping_add);
-    Paddq(a, b) => each64(a, b, u64::wrapping_add);
-    Psubb(a, b) => each8(a, b, u8::wrapping_sub);
-    Psubw(a, b) => each16(a, b, u16::wrapping_sub);
-    Psubd(a, b) => each32(a, b, u32::wrapping_sub);
-    Psubq(a, b) => each64(a, b, u64::wrapping_sub);
-    Paddsb(a, b) => each8(a, b, i8::saturating_add);
-    Paddsw(a, b) => each16(a, b, i16::saturating_add);
-    Paddusb(a, b) => each8(a, b, u8::saturating_add);
-    Paddusw(a, b) => each16(a, b, u16::saturating_add);
-    Psubsb(a, b) => each8(a, b, i8::saturating_sub);
-    Psubsw(a, b) => each16(a, b, i16::saturating_sub);
-    Psubusb(a, b) => each8(a, b, u8::saturating_sub);
-    Psubusw(a, b) => each16(a, b, u16::saturating_sub);
-    Pavgb(a, b) => each8(a, b, |a: u8, b: u8| ((u16::from(a) + u16::from(b) + 1) >> 1) as u8);
-    Pavgw(a, b) => each16(a, b, |a: u16, b: u16| ((u32::from(a) + u32::from(b) + 1) >> 1) as u16);
+    Paddb(a, b) => sse2::add_epi8(a, b);
+    Paddw(a, b) => sse2::add_epi16(a, b);
+    Paddd(a, b) => sse2::add_epi32(a, b);
+    Paddq(a, b) => sse2::add_epi64(a, b);
+    Psubb(a, b) => sse2::sub_epi8(a, b);
+    Psubw(a, b) => sse2::sub_epi16(a, b);
+    Psubd(a, b) => sse2::sub_epi32(a, b);
+    Psubq(a, b) => sse2::sub_epi64(a, b);
+    Paddsb(a, b) => sse2::adds_epi8(a, b);
+    Paddsw(a, b) => sse2::adds_epi16(a, b);
+    Paddusb(a, b) => sse2::adds_epu8(a, b);
+    Paddusw(a, b) => sse2::adds_epu16(a, b);
+    Psubsb(a, b) => sse2::subs_epi8(a, b);
+    Psubsw(a, b) => sse2::subs_epi16(a, b);
+    Psubusb(a, b) => sse2::subs_epu8(a, b);
+    Psubusw(a, b) => sse2::subs_epu16(a, b);
+    Pavgb(a, b) => sse2::avg_epu8(a, b);
+    Pavgw(a, b) => sse2::avg_epu16(a, b);
 
     // Products.
-    Pmullw(a, b) => each16(a, b, u16::wrapping_mul);
+    Pmullw(a, b) => sse2::mullo_epi16(a, b);
     Pmulld(a, b) => each32(a, b, u32::wrapping_mul);
-    Pmulhw(a, b) => each16(a, b, |a: i16, b: i16| ((i32::from(a) * i32::from(b)) >> 16) as u16);
-    Pmulhuw(a, b) => each16(a, b, |a: u16, b: u16| ((u32::from(a) * u32::from(b)) >> 16) as u16);
+    Pmulhw(a, b) => sse2::mulhi_epi16(a, b);
+    Pmulhuw(a, b) => sse2::mulhi_epu16(a, b);
     Pmulhrsw(a, b) => each16(a, b, |a: i16, b: i16| ((((i32::from(a) * i32::from(b)) >> 14) + 1) >> 1) as u16);
-    Pmuludq(a, b) => each64(a, b, |a: u64, b: u64| (a & 0xffff_ffff) * (b & 0xffff_ffff));
+    Pmuludq(a, b) => sse2::mul_epu32(a, b);
     Pmuldq(a, b) => each64(a, b, |a: i64, b: i64| i64::from(a as i32) * i64::from(b as i32));
-    Pmaddwd(a, b) => each32(a, b, |a: i32, b: i32| {
-        let low = i32::from(a as i16) * i32::from(b as i16);
-        low.wrapping_add((a >> 16) * (b >> 16))
-    });
+    Pmaddwd(a, b) => sse2::madd_epi16(a, b);
     Pmaddubsw(a, b) => each16(a, b, |a: u16, b: u16| {
         let low = i32::from(a as u8) * i32::from(b as i8);
         let sum = low + i32::from(a >> 8) * i32::from((b >> 8) as i8);
         sum.clamp(i32::from(i16::MIN), i32::from(i16::MAX)) as i16
     });
-    Psadbw(a, b) => each64(a, b, |a: u64, b: u64| {
-        let distance = |(a, b): (u8, u8)| u64::from(a.abs_diff(b));
-        a.to_le_bytes().into_iter().zip(b.to_le_bytes()).map(distance).sum::<u64>()
-    });
+    Psadbw(a, b) => sse2::sad_epu8(a, b);
 
     // Signs.
     Pabsb(_, b) => each8(b, b, |b: i8, _| b.unsigned_abs());
@@ -69,38 +64,38 @@ vectors! {
     Psignd(a, b) => each32(a, b, |a: i32, b: i32| a.wrapping_mul(b.signum()));
 
     // Extremes.
-    Pminub(a, b) => each8(a, b, u8::min);
+    Pminub(a, b) => sse2::min_epu8(a, b);
     Pminuw(a, b) => each16(a, b, u16::min);
     Pminud(a, b) => each32(a, b, u32::min);
     Pminsb(a, b) => each8(a, b, i8::min);
-    Pminsw(a, b) => each16(a, b, i16::min);
+    Pminsw(a, b) => sse2::min_epi16(a, b);
     Pminsd(a, b) => each32(a, b, i32::min);
-    Pmaxub(a, b) => each8(a, b, u8::max);
+    Pmaxub(a, b) => sse2::max_epu8(a, b);
     Pmaxuw(a, b) => each16(a, b, u16::max);
     Pmaxud(a, b) => each32(a, b, u32::max);
     Pmaxsb(a, b) => each8(a, b, i8::max);
-    Pmaxsw(a, b) => each16(a, b, i16::max);
+    Pmaxsw(a, b) => sse2::max_epi16(a, b);
     Pmaxsd(a, b) => each32(a, b, i32::max);
 
     // Comparisons.
-    Pcmpeqb(a, b) => each8(a, b, |a: u8, b: u8| truth::<u8>(a == b));
-    Pcmpeqw(a, b) => each16(a, b, |a: u16, b: u16| truth::<u16>(a == b));
-    Pcmpeqd(a, b) => each32(a, b, |a: u32, b: u32| truth::<u32>(a == b));
+    Pcmpeqb(a, b) => sse2::cmpeq_epi8(a, b);
+    Pcmpeqw(a, b) => sse2::cmpeq_epi16(a, b);
+    Pcmpeqd(a, b) => sse2::cmpeq_epi32(a, b);
     Pcmpeqq(a, b) => each64(a, b, |a: u64, b: u64| truth::<u64>(a == b));
-    Pcmpgtb(a, b) => each8(a, b, |a: i8, b: i8| truth::<u8>(a > b));
-    Pcmpgtw(a, b) => each16(a, b, |a: i16, b: i16| truth::<u16>(a > b));
-    Pcmpgtd(a, b) => each32(a, b, |a: i32, b: i32| truth::<u32>(a > b));
+    Pcmpgtb(a, b) => sse2::cmpgt_epi8(a, b);
+    Pcmpgtw(a, b) => sse2::cmpgt_epi16(a, b);
+    Pcmpgtd(a, b) => sse2::cmpgt_epi32(a, b);
     Pcmpgtq(a, b) => each64(a, b, |a: i64, b: i64| truth::<u64>(a > b));
 
     // Shifts, all lanes by the same count: the low 64 bits of the second operand.
-    Psllw(a, b) => each16(a, a, |a: u16, _| a.unbounded_shl(count(b)));
-    Pslld(a, b) => each32(a, a, |a: u32, _| a.unbounded_shl(count(b)));
-    Psllq(a, b) => each64(a, a, |a: u64, _| a.unbounded_shl(count(b)));
-    Psrlw(a, b) => each16(a, a, |a: u16, _| a.unbounded_shr(count(b)));
-    Psrld(a, b) => each32(a, a, |a: u32, _| a.unbounded_shr(count(b)));
-    Psrlq(a, b) => each64(a, a, |a: u64, _| a.unbounded_shr(count(b)));
-    Psraw(a, b) => each16(a, a, |a: i16, _| a.unbounded_shr(count(b)));
-    Psrad(a, b) => each32(a, a, |a: i32, _| a.unbounded_shr(count(b)));
+    Psllw(a, b) => sse2::sll_epi16(a, b);
+    Pslld(a, b) => sse2::sll_epi32(a, b);
+    Psllq(a, b) => sse2::sll_epi64(a, b);
+    Psrlw(a, b) => sse2::srl_epi16(a, b);
+    Psrld(a, b) => sse2::srl_epi32(a, b);
+    Psrlq(a, b) => sse2::srl_epi64(a, b);
+    Psraw(a, b) => sse2::sra_epi16(a, b);
+    Psrad(a, b) => sse2::sra_epi32(a, b);
     Pslldq(a, b) => a.unbounded_shl(8 * count(b));
     Psrldq(a, b) => a.unbounded_shr(8 * count(b));
 }

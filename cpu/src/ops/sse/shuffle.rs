@@ -1,28 +1,35 @@
 //! Lanes that change places: pack, unpack, shuffle, blend, widen, and sums of neighbours.
 
 use crate::fp::lanes::{Lanes, build};
+use crate::fp::sse2;
 use crate::ops::sse::vectors;
 
 vectors! {
     // Interleaving.
-    Punpcklbw(a, b) => interleave8(a as u64, b as u64);
-    Punpcklwd(a, b) => interleave16(a as u64, b as u64);
-    Punpckldq(a, b) => interleave32(a as u64, b as u64);
-    Punpcklqdq(a, b) => pair(a as u64, b as u64);
-    Punpckhbw(a, b) => interleave8((a >> 64) as u64, (b >> 64) as u64), narrow(a, b, _) => interleave8(a >> 32, b >> 32) as u64;
-    Punpckhwd(a, b) => interleave16((a >> 64) as u64, (b >> 64) as u64), narrow(a, b, _) => interleave16(a >> 32, b >> 32) as u64;
-    Punpckhdq(a, b) => interleave32((a >> 64) as u64, (b >> 64) as u64), narrow(a, b, _) => interleave32(a >> 32, b >> 32) as u64;
-    Punpckhqdq(a, b) => pair((a >> 64) as u64, (b >> 64) as u64);
-    Unpcklps(a, b) => interleave32(a as u64, b as u64);
-    Unpcklpd(a, b) => pair(a as u64, b as u64);
-    Unpckhps(a, b) => interleave32((a >> 64) as u64, (b >> 64) as u64);
-    Unpckhpd(a, b) => pair((a >> 64) as u64, (b >> 64) as u64);
+    Punpcklbw(a, b) => sse2::unpacklo_epi8(a, b);
+    Punpcklwd(a, b) => sse2::unpacklo_epi16(a, b);
+    Punpckldq(a, b) => sse2::unpacklo_epi32(a, b);
+    Punpcklqdq(a, b) => sse2::unpacklo_epi64(a, b);
+    Punpckhbw(a, b) => sse2::unpackhi_epi8(a, b),
+        narrow(a, b, _) => upper(sse2::unpacklo_epi8(a.into(), b.into()));
+    Punpckhwd(a, b) => sse2::unpackhi_epi16(a, b),
+        narrow(a, b, _) => upper(sse2::unpacklo_epi16(a.into(), b.into()));
+    Punpckhdq(a, b) => sse2::unpackhi_epi32(a, b),
+        narrow(a, b, _) => upper(sse2::unpacklo_epi32(a.into(), b.into()));
+    Punpckhqdq(a, b) => sse2::unpackhi_epi64(a, b);
+    Unpcklps(a, b) => sse2::unpacklo_epi32(a, b);
+    Unpcklpd(a, b) => sse2::unpacklo_epi64(a, b);
+    Unpckhps(a, b) => sse2::unpackhi_epi32(a, b);
+    Unpckhpd(a, b) => sse2::unpackhi_epi64(a, b);
 
     // Narrowing with saturation: the lanes of the first operand, then those of the second.
-    Packsswb(a, b) => pack16(a, b, |lane| lane.clamp(-128, 127) as u8), narrow(a, b, _) => pack16(pair(a, b), 0, |lane| lane.clamp(-128, 127) as u8) as u64;
-    Packuswb(a, b) => pack16(a, b, |lane| lane.clamp(0, 255) as u8), narrow(a, b, _) => pack16(pair(a, b), 0, |lane| lane.clamp(0, 255) as u8) as u64;
-    Packssdw(a, b) => pack32(a, b, |lane| lane.clamp(-0x8000, 0x7fff) as u16), narrow(a, b, _) => pack32(pair(a, b), 0, |lane| lane.clamp(-0x8000, 0x7fff) as u16) as u64;
-    Packusdw(a, b) => pack32(a, b, |lane| lane.clamp(0, 0xffff) as u16);
+    Packsswb(a, b) => sse2::packs_epi16(a, b), narrow(a, b, _) => sse2::packs_epi16(pair(a, b), 0) as u64;
+    Packuswb(a, b) => sse2::packus_epi16(a, b), narrow(a, b, _) => sse2::packus_epi16(pair(a, b), 0) as u64;
+    Packssdw(a, b) => sse2::packs_epi32(a, b), narrow(a, b, _) => sse2::packs_epi32(pair(a, b), 0) as u64;
+    Packusdw(a, b) => {
+        let (a, b) = (<[i32; 4]>::split(a), <[i32; 4]>::split(b));
+        build::<u16, 8>(|i| (if i < 4 { a[i] } else { b[i - 4] }).clamp(0, 0xffff) as u16)
+    };
 
     // Widening.
     Pmovsxbw(_, b) => { let b = <[i8; 16]>::split(b); build::<i16, 8>(|i| i16::from(b[i])) };
@@ -95,27 +102,8 @@ fn pair(low: u64, high: u64) -> u128 {
     u128::from(low) | u128::from(high) << 64
 }
 
-fn interleave8(a: u64, b: u64) -> u128 {
-    let (a, b) = (a.to_le_bytes(), b.to_le_bytes());
-    build::<u8, 16>(|i| if i % 2 == 0 { a[i / 2] } else { b[i / 2] })
-}
-
-fn interleave16(a: u64, b: u64) -> u128 {
-    build::<u16, 8>(|i| (if i % 2 == 0 { a } else { b } >> (16 * (i / 2))) as u16)
-}
-
-fn interleave32(a: u64, b: u64) -> u128 {
-    build::<u32, 4>(|i| (if i % 2 == 0 { a } else { b } >> (32 * (i / 2))) as u32)
-}
-
-fn pack16(a: u128, b: u128, narrow: impl Fn(i16) -> u8) -> u128 {
-    let (a, b) = (<[i16; 8]>::split(a), <[i16; 8]>::split(b));
-    build::<u8, 16>(|i| narrow(if i < 8 { a[i] } else { b[i - 8] }))
-}
-
-fn pack32(a: u128, b: u128, narrow: impl Fn(i32) -> u16) -> u128 {
-    let (a, b) = (<[i32; 4]>::split(a), <[i32; 4]>::split(b));
-    build::<u16, 8>(|i| narrow(if i < 4 { a[i] } else { b[i - 4] }))
+fn upper(register: u128) -> u64 {
+    (register >> 64) as u64
 }
 
 /// Two bits of an immediate for each lane.
