@@ -144,6 +144,7 @@ guests! {
     ioapic(1) differs &[("registers", "reserved bits can be set")],
     tsc_deadline(1); without qemu "TCG has no TSC deadline before QEMU 9",
     x2apic(2); without qemu "TCG has no x2APIC before QEMU 9",
+    modes(1) differs &[("limit", "not looked at"), ("LOCK MOV", "LOCK is ignored")],
     segment_limits(1); without qemu "TCG looks neither at limits nor at the types of data segments",
     triple_fault(1),
     translations(1),
