@@ -126,6 +126,7 @@ guests! {
     held_back(1),
     single_step(1) differs &[
         ("STI does not", "it does"),
+        ("each iteration", "one more, which finds that there is none left"),
         ("breakpoint: ", "RF is not set"),
         ("breakpoint behind MOV SS", "hit"),
         ("two at once", "only one is told of"),
