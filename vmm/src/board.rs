@@ -157,6 +157,27 @@ impl Board {
         self.controllers_changed(now, world);
     }
 
+    /// World time jumped while the machine slept: the real-time clock looks at its alarm.
+    pub fn tick_clock(&mut self, now: VirtualTime, world: &mut World<'_>) {
+        let Self { rtc, signals, .. } = self;
+        with(signals, now, world, |cx| rtc.tick(cx));
+        self.route(now, world);
+    }
+
+    /// Presses the power button.
+    pub fn press_power_button(&mut self, now: VirtualTime, world: &mut World<'_>) {
+        let Self { pm, signals, .. } = self;
+        with(signals, now, world, |cx| pm.press_power_button(cx));
+        self.route(now, world);
+    }
+
+    /// The machine wakes from S3: software waits for the bit that says so.
+    pub fn woke(&mut self, now: VirtualTime, world: &mut World<'_>) {
+        let Self { pm, signals, .. } = self;
+        with(signals, now, world, |cx| pm.woke(cx));
+        self.route(now, world);
+    }
+
     /// Bytes from the other end of a serial line, entering at this time or later. 0 is COM1.
     pub fn receive(
         &mut self,

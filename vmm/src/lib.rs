@@ -10,6 +10,7 @@ pub mod digest;
 pub mod engine;
 pub mod kallsyms;
 pub mod machine;
+pub mod power;
 
 pub use autopsy::Autopsy;
 pub use board::Board;
@@ -18,3 +19,4 @@ pub use config::Config;
 pub use digest::Digest;
 pub use engine::{Limit, Stop};
 pub use machine::{Entry, Machine, MachineError};
+pub use power::WakeError;

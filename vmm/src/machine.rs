@@ -60,14 +60,14 @@ pub enum Entry {
 
 /// A machine: everything that happens in it follows from its configuration, its disks and what it is sent.
 pub struct Machine {
-    config: Config,
-    ram: GuestRam,
-    board: Board,
-    clock: Clock,
-    scheduler: Scheduler,
-    instructions: u64,
-    engine: Software,
-    ram_digest: RamDigest,
+    pub(crate) config: Config,
+    pub(crate) ram: GuestRam,
+    pub(crate) board: Board,
+    pub(crate) clock: Clock,
+    pub(crate) scheduler: Scheduler,
+    pub(crate) instructions: u64,
+    pub(crate) engine: Software,
+    pub(crate) ram_digest: RamDigest,
 }
 
 impl Machine {

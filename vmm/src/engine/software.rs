@@ -45,6 +45,11 @@ impl Software {
         self.processors.iter().map(|cpu| &cpu.state)
     }
 
+    /// What CPUID says of family, model and stepping.
+    pub fn signature(&self) -> u32 {
+        self.processors.first().map_or(0, |cpu| cpu.state.identity.signature())
+    }
+
     /// Puts every processor where firmware leaves it: the first one enters a kernel.
     pub fn enter(&mut self, registers: &Registers, mtrrs: &Mtrrs) {
         for cpu in &mut self.processors {
