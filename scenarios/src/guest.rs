@@ -5,6 +5,7 @@
 
 use agent_link::{Conversation, Event};
 use agent_protocol::message::{Answer, Ask, Failure, Ready};
+use devices::PowerRequest;
 use thiserror::Error;
 use vmm::{Limit, Machine, Stop};
 
@@ -45,6 +46,8 @@ pub struct Guest {
     /// What it said.
     pub tape: Tape,
     conversation: Conversation,
+    /// Came back before anybody waited for it.
+    arrived: Option<Ready>,
 }
 
 impl Guest {
@@ -52,7 +55,7 @@ impl Guest {
     pub fn new(machine: Machine) -> Self {
         let mut tape = Tape::default();
         tape.stop_for_agent = true;
-        Self { machine, tape, conversation: Conversation::default() }
+        Self { machine, tape, conversation: Conversation::default(), arrived: None }
     }
 
     /// Waits until an agent is ready, at most this many nanoseconds of the guest's time.
@@ -60,6 +63,9 @@ impl Guest {
     /// # Errors
     /// [`GuestError`].
     pub fn wait_ready(&mut self, within: u64) -> Result<Ready, GuestError> {
+        if let Some(ready) = self.arrived.take() {
+            return Ok(ready);
+        }
         loop {
             if let Event::Ready(ready) = self.next_event(within)? {
                 return Ok(ready);
@@ -72,15 +78,58 @@ impl Guest {
     /// # Errors
     /// [`GuestError`].
     pub fn ask(&mut self, ask: &Ask, within: u64) -> Result<Answer, GuestError> {
-        match self.conversation.ask(ask) {
-            Ok(Some(_)) => {}
-            Ok(None) => return Err(GuestError::Ask("nobody listens".into())),
-            Err(error) => return Err(GuestError::Ask(error.to_string())),
-        }
+        self.say(ask)?;
         match self.next_event(within)? {
             Event::Reply { result, .. } => result.map_err(GuestError::Refused),
             Event::Ready(_) | Event::Going { .. } | Event::Noise(_) => Err(GuestError::WentAway),
         }
+    }
+
+    fn say(&mut self, ask: &Ask) -> Result<(), GuestError> {
+        match self.conversation.ask(ask) {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => Err(GuestError::Ask("nobody listens".into())),
+            Err(error) => Err(GuestError::Ask(error.to_string())),
+        }
+    }
+
+    /// Asks for something that takes the machine away; returns when it goes, or has come back already.
+    ///
+    /// # Errors
+    /// [`GuestError`].
+    pub fn depart(&mut self, ask: &Ask, within: u64) -> Result<(), GuestError> {
+        self.say(ask)?;
+        match self.next_event(within)? {
+            Event::Going { .. } => Ok(()),
+            Event::Reply { result: Err(failure), .. } => Err(GuestError::Refused(failure)),
+            Event::Ready(ready) => {
+                self.arrived = Some(ready);
+                Ok(())
+            }
+            Event::Reply { .. } | Event::Noise(_) => Err(GuestError::WentAway),
+        }
+    }
+
+    /// Runs until a device asks for sleep, reset or the end, at most this many nanoseconds of the guest's time.
+    ///
+    /// # Errors
+    /// [`GuestError`].
+    pub fn run_to_power_request(&mut self, within: u64) -> Result<PowerRequest, GuestError> {
+        let limit = Limit { time: Some(self.machine.now().after(within)), instructions: None };
+        loop {
+            match self.machine.run(limit, &mut self.tape) {
+                Stop::Power(request) => return Ok(request),
+                Stop::Triggered => {}
+                Stop::Time => return Err(GuestError::Silent { within }),
+                stop => return Err(GuestError::Stopped(stop)),
+            }
+        }
+    }
+
+    /// The machine lost its power or was reset: nobody listens, and nothing is on the line.
+    pub fn power_lost(&mut self) {
+        self.conversation.power_lost();
+        self.tape.take_agent();
     }
 
     /// Lets the guest run for this many nanoseconds of its time without saying anything.

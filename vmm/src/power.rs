@@ -92,7 +92,9 @@ impl Machine {
     }
 
     fn mtrrs(&self) -> Option<Mtrrs> {
-        firmware::tables(&self.board.describe(&self.config), &self.board.aml()).ok().map(|tables| tables.mtrrs)
+        firmware::tables(&self.board.describe(&self.config), &self.board.aml())
+            .ok()
+            .map(|tables| tables.mtrrs)
     }
 
     /// Power is off for this many nanoseconds, by order or because it failed, and comes on again: firmware may boot a kernel. What

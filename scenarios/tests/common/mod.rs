@@ -13,8 +13,8 @@ use vmm::{Autopsy, Config, Entry, Machine};
 pub const SECOND: u64 = 1_000_000_000;
 
 /// What every guest is told on its command line.
-pub const COMMAND_LINE: &str =
-    "console=ttyS0 panic=-1 oops=panic random.trust_cpu=on kjvm.role=A kjvm.epoch=1000";
+pub const COMMAND_LINE: &str = "console=ttyS0 panic=-1 oops=panic random.trust_cpu=on resume=/dev/vda2 suspend.pm_test_delay=1 \
+     kjvm.role=A kjvm.epoch=1000";
 
 fn blank_disk(mib: u64) -> Disk {
     let config =
@@ -33,15 +33,19 @@ pub fn guest_with_seed(name: &str, processors: u32, seed: u64) -> Guest {
     guest_of(name, Config { processors, seed, ..Config::default() }, Entry::Pvh)
 }
 
-fn guest_of(name: &str, config: Config, entry: Entry) -> Guest {
+/// Boots a kernel of the catalogue in a machine whose power just came on, or that was reset.
+pub fn boot(machine: &mut Machine, name: &str, entry: Entry, command_line: &str) {
     let provided = provision::kernel(name, &|text| eprintln!("{text}")).unwrap();
     let kernel = Kernel::read(&provided.bzimage, entry).unwrap();
+    let payload = Payload { kernel: &kernel.bytes, initrd: Some(&provided.initrd), command_line };
+    machine.boot(kernel.entry, &payload).unwrap();
+}
+
+fn guest_of(name: &str, config: Config, entry: Entry) -> Guest {
     let memory = if name.starts_with("stock-") { 512 << 20 } else { 256 << 20 };
     let config = Config { memory, ..config };
     let mut machine = Machine::new(config, vec![blank_disk(320)]).unwrap();
-    let payload =
-        Payload { kernel: &kernel.bytes, initrd: Some(&provided.initrd), command_line: COMMAND_LINE };
-    machine.boot(kernel.entry, &payload).unwrap();
+    boot(&mut machine, name, entry, COMMAND_LINE);
     Guest::new(machine)
 }
 
