@@ -4,6 +4,11 @@
 //! ([`host_sse`], [`host_x87`]): the same on every x86-64, and only instructions of its baseline (SSE2) are used. What differs among
 //! processors (reciprocal estimates, transcendental functions, the length of a partial remainder) is computed here with integers.
 
+#[cfg(not(target_arch = "x86_64"))]
+compile_error!(
+    "the processor's arithmetic runs on the host's own units: the host has to be an x86-64 itself"
+);
+
 pub(crate) mod elementary;
 pub(crate) mod estimate;
 pub(crate) mod extended;

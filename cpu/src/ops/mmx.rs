@@ -4,12 +4,12 @@
 use iced_x86::{Code, OpKind};
 
 use crate::exec::Exec;
-use crate::fault::{Done, Fault};
+use crate::fault::{Done, Fault, Stop};
 use crate::fp::extended::Extended;
 use crate::memory::Value;
 use crate::op::{Lowered, Op, within};
 use crate::ops::Form;
-use crate::ops::sse::{Vector, signs8};
+use crate::ops::sse::{Immediate, Memory, Source, Vector, signs8};
 use crate::registers::Int;
 use crate::state::Cr0;
 
@@ -20,13 +20,13 @@ pub fn lower(form: &Form<'_>) -> Option<Lowered> {
         (Code::Emms, _) => emms,
         (Code::Movd_mm_rm32, false) => from_general::<u32>,
         (Code::Movq_mm_rm64, false) => from_general::<u64>,
-        (Code::Movd_mm_rm32, true) => from_memory::<Second, u32>,
-        (Code::Movq_mm_rm64 | Code::Movq_mm_mmm64, true) => from_memory::<Second, u64>,
+        (Code::Movd_mm_rm32, true) => apply::<Second, Memory<u32>>,
+        (Code::Movq_mm_rm64 | Code::Movq_mm_mmm64, true) => apply::<Second, Memory<u64>>,
         (Code::Movd_rm32_mm, false) => to_general::<u32>,
         (Code::Movq_rm64_mm, false) => to_general::<u64>,
         (Code::Movd_rm32_mm, true) => store::<u32>,
         (Code::Movq_rm64_mm | Code::Movq_mmm64_mm | Code::Movntq_m64_mm, true) => store::<u64>,
-        (Code::Movq_mm_mmm64 | Code::Movq_mmm64_mm, false) => from_register::<Second>,
+        (Code::Movq_mm_mmm64 | Code::Movq_mmm64_mm, false) => apply::<Second, Register>,
         (Code::Maskmovq_rDI_mm_mm, _) => maskmovq,
         (Code::Pmovmskb_r32_mm | Code::Pmovmskb_r64_mm, _) => pmovmskb,
         (Code::Pinsrw_mm_r32m16_imm8 | Code::Pinsrw_mm_r64m16_imm8, false) => pinsrw,
@@ -39,11 +39,20 @@ pub fn lower(form: &Form<'_>) -> Option<Lowered> {
 /// The handler of a [`Vector`] on MMX registers.
 pub(crate) fn vector<V: Vector>(form: &Form<'_>) -> Option<Lowered> {
     within(match (form.kind(1), form.bytes_of(1)) {
-        (OpKind::Memory, 4) => from_memory::<V, u32>,
-        (OpKind::Memory, _) => from_memory::<V, u64>,
-        (OpKind::Immediate8, _) => from_immediate::<V>,
-        _ => from_register::<V>,
+        (OpKind::Memory, 4) => apply::<V, Memory<u32>>,
+        (OpKind::Memory, _) => apply::<V, Memory<u64>>,
+        (OpKind::Immediate8, _) => apply::<V, Immediate>,
+        _ => apply::<V, Register>,
     })
+}
+
+/// An MMX register.
+struct Register;
+
+impl Source for Register {
+    fn read(exec: &mut Exec<'_>, op: &Op) -> Result<u128, Stop> {
+        Ok(u128::from(exec.mmx(op.src)))
+    }
 }
 
 /// The second operand as it is.
@@ -55,22 +64,10 @@ impl Vector for Second {
     }
 }
 
-fn from_register<V: Vector>(exec: &mut Exec<'_>, op: &Op) -> Done {
+fn apply<V: Vector, S: Source>(exec: &mut Exec<'_>, op: &Op) -> Done {
     exec.mmx_ready()?;
-    exec.set_mmx(op.dst, V::narrow(exec.mmx(op.dst), exec.mmx(op.src), op.imm as u8));
-    Ok(())
-}
-
-fn from_memory<V: Vector, T: Value>(exec: &mut Exec<'_>, op: &Op) -> Done {
-    exec.mmx_ready()?;
-    let b = exec.load_operand::<T>(op)? as u64;
+    let b = S::read(exec, op)? as u64;
     exec.set_mmx(op.dst, V::narrow(exec.mmx(op.dst), b, op.imm as u8));
-    Ok(())
-}
-
-fn from_immediate<V: Vector>(exec: &mut Exec<'_>, op: &Op) -> Done {
-    exec.mmx_ready()?;
-    exec.set_mmx(op.dst, V::narrow(exec.mmx(op.dst), u64::from(op.imm as u8), 0));
     Ok(())
 }
 

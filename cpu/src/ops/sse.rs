@@ -11,17 +11,18 @@ mod integer;
 mod moves;
 mod round;
 mod shuffle;
+mod source;
 mod strings;
-
-use iced_x86::OpKind;
 
 pub(crate) use control::MXCSR_MASK;
 pub(crate) use moves::signs8;
+pub(crate) use source::{Immediate, Memory, Source};
 
 use crate::exec::Exec;
 use crate::fault::{Done, Fault, Stop};
 use crate::memory::Value;
 use crate::op::{Lowered, Op, within};
+use crate::ops::sse::source::by_source;
 use crate::ops::{Form, mmx};
 use crate::state::{Cr0, Cr4};
 
@@ -91,41 +92,13 @@ pub(crate) fn vector<V: Vector>(form: &Form<'_>) -> Option<Lowered> {
     if form.instruction.op0_register().is_mm() {
         return mmx::vector::<V>(form);
     }
-    within(match (form.kind(1), form.bytes_of(1)) {
-        (OpKind::Memory, 2) => from_memory::<V, u16>,
-        (OpKind::Memory, 4) => from_memory::<V, u32>,
-        (OpKind::Memory, 8) => from_memory::<V, u64>,
-        (OpKind::Memory, _) => from_aligned::<V>,
-        (OpKind::Immediate8, _) => from_immediate::<V>,
-        _ => from_register::<V>,
-    })
+    within(by_source!(form, apply, V))
 }
 
-fn from_register<V: Vector>(exec: &mut Exec<'_>, op: &Op) -> Done {
+fn apply<V: Vector, S: Source>(exec: &mut Exec<'_>, op: &Op) -> Done {
     exec.sse_ready()?;
-    exec.set_xmm(op.dst, V::wide(exec.xmm(op.dst), exec.xmm(op.src), op.imm as u8));
-    Ok(())
-}
-
-fn from_aligned<V: Vector>(exec: &mut Exec<'_>, op: &Op) -> Done {
-    exec.sse_ready()?;
-    let b = exec.load_aligned(op)?;
+    let b = S::read(exec, op)?;
     exec.set_xmm(op.dst, V::wide(exec.xmm(op.dst), b, op.imm as u8));
-    Ok(())
-}
-
-/// For an operand shorter than a register, or one that need not be aligned.
-fn from_memory<V: Vector, T: Value>(exec: &mut Exec<'_>, op: &Op) -> Done {
-    exec.sse_ready()?;
-    let b = exec.load_operand::<T>(op)?;
-    exec.set_xmm(op.dst, V::wide(exec.xmm(op.dst), b, op.imm as u8));
-    Ok(())
-}
-
-/// The second operand is the immediate: a shift count.
-fn from_immediate<V: Vector>(exec: &mut Exec<'_>, op: &Op) -> Done {
-    exec.sse_ready()?;
-    exec.set_xmm(op.dst, V::wide(exec.xmm(op.dst), u128::from(op.imm as u8), 0));
     Ok(())
 }
 
@@ -160,14 +133,6 @@ impl Exec<'_> {
     pub(crate) fn load_operand<T: Value>(&mut self, op: &Op) -> Result<u128, Stop> {
         let address = self.address(op, T::BYTES as u8)?;
         Ok(self.load::<T>(address)?.to_bits())
-    }
-
-    /// Loads a memory operand of 16 bytes, which must be aligned (SDM 1, 4.10.2).
-    #[inline(always)]
-    pub(crate) fn load_aligned(&mut self, op: &Op) -> Result<u128, Stop> {
-        let address = self.address(op, 16)?;
-        self.aligned(address, 16)?;
-        self.load(address)
     }
 
     /// #GP(0) unless the address is a multiple of this power of two.

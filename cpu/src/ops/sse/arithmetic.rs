@@ -7,9 +7,9 @@ use crate::fault::{Done, Fault, Stop, vector};
 use crate::fp::estimate::{reciprocal, reciprocal_root};
 use crate::fp::host_sse::{self, Arithmetic, FLAGS, FLUSH, MASKS, Raised, UNDERFLOW};
 use crate::fp::lanes::each32;
-use crate::memory::Value;
 use crate::op::{Handler, Lowered, Op, within};
 use crate::ops::Form;
+use crate::ops::sse::source::{Source, by_source};
 use crate::ops::sse::vectors;
 use crate::state::Cr4;
 
@@ -87,36 +87,13 @@ arithmetic! {
 
 /// The handler for the form of an instruction of two XMM registers, or one and memory.
 pub(super) fn handler<A: Arithmetic>(form: &Form<'_>) -> Handler {
-    match (form.is_memory(1), form.bytes_of(1)) {
-        (false, _) => from_register::<A>,
-        (true, 4) => from_memory::<A, u32>,
-        (true, 8) => from_memory::<A, u64>,
-        (true, _) => from_aligned::<A>,
-    }
+    by_source!(form, apply, A)
 }
 
-fn from_register<A: Arithmetic>(exec: &mut Exec<'_>, op: &Op) -> Done {
+fn apply<A: Arithmetic, S: Source>(exec: &mut Exec<'_>, op: &Op) -> Done {
     exec.sse_ready()?;
-    let b = exec.xmm(op.src);
-    apply::<A>(exec, op, b)
-}
-
-fn from_memory<A: Arithmetic, T: Value>(exec: &mut Exec<'_>, op: &Op) -> Done {
-    exec.sse_ready()?;
-    let b = exec.load_operand::<T>(op)?;
-    apply::<A>(exec, op, b)
-}
-
-fn from_aligned<A: Arithmetic>(exec: &mut Exec<'_>, op: &Op) -> Done {
-    exec.sse_ready()?;
-    let b = exec.load_aligned(op)?;
-    apply::<A>(exec, op, b)
-}
-
-#[inline(always)]
-fn apply<A: Arithmetic>(exec: &mut Exec<'_>, op: &Op, b: u128) -> Done {
-    let a = exec.xmm(op.dst);
-    let result = exec.arithmetic::<A>(a, b)?;
+    let b = S::read(exec, op)?;
+    let result = exec.arithmetic::<A>(exec.xmm(op.dst), b)?;
     exec.set_xmm(op.dst, result);
     Ok(())
 }

@@ -6,10 +6,10 @@ use crate::exec::Exec;
 use crate::fault::Done;
 use crate::flags::RFlags;
 use crate::fp::host_sse::{self, Cmppd, Cmpps, Cmpsd, Cmpss, Order, Ordering};
-use crate::memory::Value;
-use crate::op::{Handler, Lowered, Op, within};
+use crate::op::{Lowered, Op, within};
 use crate::ops::Form;
 use crate::ops::sse::arithmetic::handler;
+use crate::ops::sse::source::{Source, by_source};
 
 /// Chooses the predicate that the immediate names; its upper bits are ignored in legacy encodings.
 macro_rules! by_predicate {
@@ -35,49 +35,27 @@ pub(super) fn lower(form: &Form<'_>) -> Option<Lowered> {
         Mnemonic::Cmpss => by_predicate!(form, Cmpss),
         // CMPSD is also a string instruction.
         Mnemonic::Cmpsd if form.instruction.op0_register().is_xmm() => by_predicate!(form, Cmpsd),
-        Mnemonic::Comiss => ordering::<host_sse::Comiss, u32>(form),
-        Mnemonic::Ucomiss => ordering::<host_sse::Ucomiss, u32>(form),
-        Mnemonic::Comisd => ordering::<host_sse::Comisd, u64>(form),
-        Mnemonic::Ucomisd => ordering::<host_sse::Ucomisd, u64>(form),
-        Mnemonic::Ptest if form.is_memory(1) => ptest_memory,
-        Mnemonic::Ptest => ptest,
+        Mnemonic::Comiss => by_source!(form, order, host_sse::Comiss),
+        Mnemonic::Ucomiss => by_source!(form, order, host_sse::Ucomiss),
+        Mnemonic::Comisd => by_source!(form, order, host_sse::Comisd),
+        Mnemonic::Ucomisd => by_source!(form, order, host_sse::Ucomisd),
+        Mnemonic::Ptest => by_source!(form, ptest),
         _ => return None,
     })
 }
 
-fn ordering<O: Ordering, T: Value>(form: &Form<'_>) -> Handler {
-    if form.is_memory(1) { order_memory::<O, T> } else { order_register::<O> }
-}
-
-fn order_register<O: Ordering>(exec: &mut Exec<'_>, op: &Op) -> Done {
+fn order<O: Ordering, S: Source>(exec: &mut Exec<'_>, op: &Op) -> Done {
     exec.sse_ready()?;
-    let b = exec.xmm(op.src);
-    order::<O>(exec, op, b)
-}
-
-fn order_memory<O: Ordering, T: Value>(exec: &mut Exec<'_>, op: &Op) -> Done {
-    exec.sse_ready()?;
-    let b = exec.load_operand::<T>(op)?;
-    order::<O>(exec, op, b)
-}
-
-fn order<O: Ordering>(exec: &mut Exec<'_>, op: &Op, b: u128) -> Done {
+    let b = S::read(exec, op)?;
     let a = exec.xmm(op.dst);
     let order = exec.compute(|mxcsr| O::run(a, b, mxcsr))?;
     exec.set_order(order);
     Ok(())
 }
 
-fn ptest(exec: &mut Exec<'_>, op: &Op) -> Done {
+fn ptest<S: Source>(exec: &mut Exec<'_>, op: &Op) -> Done {
     exec.sse_ready()?;
-    let (a, b) = (exec.xmm(op.dst), exec.xmm(op.src));
-    exec.set_order(Order { zero: a & b == 0, parity: false, carry: !a & b == 0 });
-    Ok(())
-}
-
-fn ptest_memory(exec: &mut Exec<'_>, op: &Op) -> Done {
-    exec.sse_ready()?;
-    let b = exec.load_aligned(op)?;
+    let b = S::read(exec, op)?;
     let a = exec.xmm(op.dst);
     exec.set_order(Order { zero: a & b == 0, parity: false, carry: !a & b == 0 });
     Ok(())

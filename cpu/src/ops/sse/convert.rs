@@ -9,20 +9,21 @@ use crate::fp::host_sse::{self, Arithmetic, FromInteger, ToInteger};
 use crate::memory::Value;
 use crate::op::{Handler, Lowered, Op, within};
 use crate::ops::Form;
+use crate::ops::sse::source::{Source, by_source};
 use crate::registers::Int;
 
 /// The handler for an instruction of this family.
 pub(super) fn lower(form: &Form<'_>) -> Option<Lowered> {
     use host_sse::*;
     within(match form.instruction.code() {
-        Code::Cvtss2si_r32_xmmm32 => to_integer::<Cvtss2si32, u32>(form),
-        Code::Cvtss2si_r64_xmmm32 => to_integer::<Cvtss2si64, u32>(form),
-        Code::Cvtsd2si_r32_xmmm64 => to_integer::<Cvtsd2si32, u64>(form),
-        Code::Cvtsd2si_r64_xmmm64 => to_integer::<Cvtsd2si64, u64>(form),
-        Code::Cvttss2si_r32_xmmm32 => to_integer::<Cvttss2si32, u32>(form),
-        Code::Cvttss2si_r64_xmmm32 => to_integer::<Cvttss2si64, u32>(form),
-        Code::Cvttsd2si_r32_xmmm64 => to_integer::<Cvttsd2si32, u64>(form),
-        Code::Cvttsd2si_r64_xmmm64 => to_integer::<Cvttsd2si64, u64>(form),
+        Code::Cvtss2si_r32_xmmm32 => by_source!(form, to_integer, Cvtss2si32),
+        Code::Cvtss2si_r64_xmmm32 => by_source!(form, to_integer, Cvtss2si64),
+        Code::Cvtsd2si_r32_xmmm64 => by_source!(form, to_integer, Cvtsd2si32),
+        Code::Cvtsd2si_r64_xmmm64 => by_source!(form, to_integer, Cvtsd2si64),
+        Code::Cvttss2si_r32_xmmm32 => by_source!(form, to_integer, Cvttss2si32),
+        Code::Cvttss2si_r64_xmmm32 => by_source!(form, to_integer, Cvttss2si64),
+        Code::Cvttsd2si_r32_xmmm64 => by_source!(form, to_integer, Cvttsd2si32),
+        Code::Cvttsd2si_r64_xmmm64 => by_source!(form, to_integer, Cvttsd2si64),
         Code::Cvtsi2ss_xmm_rm32 => from_integer::<Cvtsi2ss32, u32>(form),
         Code::Cvtsi2ss_xmm_rm64 => from_integer::<Cvtsi2ss64, u64>(form),
         Code::Cvtsi2sd_xmm_rm32 => from_integer::<Cvtsi2sd32, u32>(form),
@@ -31,21 +32,9 @@ pub(super) fn lower(form: &Form<'_>) -> Option<Lowered> {
     })
 }
 
-fn to_integer<C: ToInteger, T: Value>(form: &Form<'_>) -> Handler {
-    if form.is_memory(1) { to_integer_memory::<C, T> } else { to_integer_register::<C> }
-}
-
-fn to_integer_register<C: ToInteger>(exec: &mut Exec<'_>, op: &Op) -> Done {
+fn to_integer<C: ToInteger, S: Source>(exec: &mut Exec<'_>, op: &Op) -> Done {
     exec.sse_ready()?;
-    let b = exec.xmm(op.src);
-    let integer = exec.compute(|mxcsr| C::run(b, mxcsr))?;
-    exec.set_reg::<u64>(op.dst, integer);
-    Ok(())
-}
-
-fn to_integer_memory<C: ToInteger, T: Value>(exec: &mut Exec<'_>, op: &Op) -> Done {
-    exec.sse_ready()?;
-    let b = exec.load_operand::<T>(op)?;
+    let b = S::read(exec, op)?;
     let integer = exec.compute(|mxcsr| C::run(b, mxcsr))?;
     exec.set_reg::<u64>(op.dst, integer);
     Ok(())
@@ -76,26 +65,38 @@ fn from_integer_memory<C: FromInteger, T: Value>(exec: &mut Exec<'_>, op: &Op) -
 /// processors, that has taken place when #XM is raised.
 fn mmx(form: &Form<'_>) -> Option<Lowered> {
     use host_sse::*;
-    let memory = form.is_memory(1);
-    within(match (form.instruction.mnemonic(), memory) {
-        (Mnemonic::Cvtpi2ps, false) => from_mmx::<Cvtdq2ps, LOW64>,
-        (Mnemonic::Cvtpi2ps, true) => from_mmx_memory::<Cvtdq2ps, LOW64>,
-        (Mnemonic::Cvtpi2pd, false) => from_mmx::<Cvtdq2pd, { u128::MAX }>,
-        (Mnemonic::Cvtpi2pd, true) => from_mmx_memory::<Cvtdq2pd, { u128::MAX }>,
-        (Mnemonic::Cvtps2pi, false) => to_mmx::<Cvtps2dq, LOW64>,
-        (Mnemonic::Cvttps2pi, false) => to_mmx::<Cvttps2dq, LOW64>,
-        (Mnemonic::Cvtpd2pi, false) => to_mmx::<Cvtpd2dq, { u128::MAX }>,
-        (Mnemonic::Cvttpd2pi, false) => to_mmx::<Cvttpd2dq, { u128::MAX }>,
-        (Mnemonic::Cvtps2pi, true) => to_mmx_memory::<Cvtps2dq>,
-        (Mnemonic::Cvttps2pi, true) => to_mmx_memory::<Cvttps2dq>,
-        (Mnemonic::Cvtpd2pi, true) => to_mmx_aligned::<Cvtpd2dq>,
-        (Mnemonic::Cvttpd2pi, true) => to_mmx_aligned::<Cvttpd2dq>,
+    within(match form.instruction.mnemonic() {
+        Mnemonic::Cvtpi2ps if form.is_memory(1) => from_mmx_memory::<Cvtdq2ps, LOW64>,
+        Mnemonic::Cvtpi2ps => from_mmx::<Cvtdq2ps, LOW64>,
+        Mnemonic::Cvtpi2pd if form.is_memory(1) => from_mmx_memory::<Cvtdq2pd, { u128::MAX }>,
+        Mnemonic::Cvtpi2pd => from_mmx::<Cvtdq2pd, { u128::MAX }>,
+        Mnemonic::Cvtps2pi => by_source!(form, to_mmx, Cvtps2dq, Half),
+        Mnemonic::Cvttps2pi => by_source!(form, to_mmx, Cvttps2dq, Half),
+        Mnemonic::Cvtpd2pi => by_source!(form, to_mmx, Cvtpd2dq, Whole),
+        Mnemonic::Cvttpd2pi => by_source!(form, to_mmx, Cvttpd2dq, Whole),
         _ => return None,
     })
 }
 
 /// The lower half of a register.
 const LOW64: u128 = u64::MAX as u128;
+
+/// Which bits of a register are an operand.
+trait Operand {
+    const BITS: u128;
+}
+
+struct Half;
+
+impl Operand for Half {
+    const BITS: u128 = LOW64;
+}
+
+struct Whole;
+
+impl Operand for Whole {
+    const BITS: u128 = u128::MAX;
+}
 
 /// Bits of `RESULT` come from the conversion, the others stay.
 fn from_mmx<C: Arithmetic, const RESULT: u128>(exec: &mut Exec<'_>, op: &Op) -> Done {
@@ -117,29 +118,11 @@ fn from_mmx_memory<C: Arithmetic, const RESULT: u128>(exec: &mut Exec<'_>, op: &
     Ok(())
 }
 
-/// Only bits of `OPERAND` are looked at, so that no other lane raises anything.
-fn to_mmx<C: Arithmetic, const OPERAND: u128>(exec: &mut Exec<'_>, op: &Op) -> Done {
+/// Of the operand only bits of `OPERAND` are looked at, so that no other lane raises anything.
+fn to_mmx<C: Arithmetic, O: Operand, S: Source>(exec: &mut Exec<'_>, op: &Op) -> Done {
     exec.sse_ready()?;
     exec.mmx_ready()?;
-    let b = exec.xmm(op.src) & OPERAND;
-    convert_to_mmx::<C>(exec, op, b)
-}
-
-fn to_mmx_memory<C: Arithmetic>(exec: &mut Exec<'_>, op: &Op) -> Done {
-    exec.sse_ready()?;
-    exec.mmx_ready()?;
-    let b = exec.load_operand::<u64>(op)?;
-    convert_to_mmx::<C>(exec, op, b)
-}
-
-fn to_mmx_aligned<C: Arithmetic>(exec: &mut Exec<'_>, op: &Op) -> Done {
-    exec.sse_ready()?;
-    exec.mmx_ready()?;
-    let b = exec.load_aligned(op)?;
-    convert_to_mmx::<C>(exec, op, b)
-}
-
-fn convert_to_mmx<C: Arithmetic>(exec: &mut Exec<'_>, op: &Op, b: u128) -> Done {
+    let b = S::read(exec, op)? & O::BITS;
     exec.enter_mmx();
     let result = exec.arithmetic::<C>(0, b)?;
     exec.set_mmx(op.dst, result as u64);

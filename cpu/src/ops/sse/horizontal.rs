@@ -94,13 +94,12 @@ mod dot {
     use crate::exec::Exec;
     use crate::fault::{Done, Stop};
     use crate::op::Op;
+    use crate::ops::sse::source::{Source, by_source};
 
     pub(super) fn lower(form: &Form<'_>) -> Option<Lowered> {
-        within(match (form.instruction.mnemonic(), form.is_memory(1)) {
-            (Mnemonic::Dpps, false) => register::<Dpps>,
-            (Mnemonic::Dpps, true) => memory::<Dpps>,
-            (Mnemonic::Dppd, false) => register::<Dppd>,
-            (Mnemonic::Dppd, true) => memory::<Dppd>,
+        within(match form.instruction.mnemonic() {
+            Mnemonic::Dpps => by_source!(form, apply, Dpps),
+            Mnemonic::Dppd => by_source!(form, apply, Dppd),
             _ => return None,
         })
     }
@@ -112,19 +111,9 @@ mod dot {
         fn spread(sum: u128, imm: u8) -> u128;
     }
 
-    fn register<D: Dot>(exec: &mut Exec<'_>, op: &Op) -> Done {
+    fn apply<D: Dot, S: Source>(exec: &mut Exec<'_>, op: &Op) -> Done {
         exec.sse_ready()?;
-        let b = exec.xmm(op.src);
-        apply::<D>(exec, op, b)
-    }
-
-    fn memory<D: Dot>(exec: &mut Exec<'_>, op: &Op) -> Done {
-        exec.sse_ready()?;
-        let b = exec.load_aligned(op)?;
-        apply::<D>(exec, op, b)
-    }
-
-    fn apply<D: Dot>(exec: &mut Exec<'_>, op: &Op, b: u128) -> Done {
+        let b = S::read(exec, op)?;
         let (a, imm) = (exec.xmm(op.dst), op.imm as u8);
         let sum = D::sum(exec, a, b, imm)?;
         exec.set_xmm(op.dst, D::spread(sum, imm));

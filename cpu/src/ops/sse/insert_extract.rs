@@ -8,6 +8,7 @@ use crate::fp::lanes::{Lanes, build};
 use crate::memory::Value;
 use crate::op::{Lowered, Op, within};
 use crate::ops::Form;
+use crate::ops::sse::source::{Source, by_source};
 use crate::registers::Int;
 
 /// The handler for an instruction of this family.
@@ -20,7 +21,9 @@ pub(super) fn lower(form: &Form<'_>) -> Option<Lowered> {
                 return None;
             }
         }
-        Mnemonic::Blendvps | Mnemonic::Blendvpd | Mnemonic::Pblendvb => return blend(form),
+        Mnemonic::Pblendvb => return within(by_source!(form, blend, u8)),
+        Mnemonic::Blendvps => return within(by_source!(form, blend, u32)),
+        Mnemonic::Blendvpd => return within(by_source!(form, blend, u64)),
         _ => {}
     }
     within(match (mnemonic, form.is_memory(0) || form.is_memory(1)) {
@@ -106,38 +109,16 @@ fn insertps_loaded(exec: &mut Exec<'_>, op: &Op) -> Done {
     Ok(())
 }
 
-fn blend(form: &Form<'_>) -> Option<Lowered> {
-    within(match (form.instruction.mnemonic(), form.is_memory(1)) {
-        (Mnemonic::Pblendvb, false) => blend_register::<7>,
-        (Mnemonic::Pblendvb, true) => blend_memory::<7>,
-        (Mnemonic::Blendvps, false) => blend_register::<31>,
-        (Mnemonic::Blendvps, true) => blend_memory::<31>,
-        (Mnemonic::Blendvpd, false) => blend_register::<63>,
-        (Mnemonic::Blendvpd, true) => blend_memory::<63>,
-        _ => return None,
-    })
-}
-
-/// Lanes whose most significant bit, number `SIGN`, is set in the mask come from `b`.
-fn blended<const SIGN: u32>(a: u128, b: u128, mask: u128) -> u128 {
-    let lowest = match SIGN {
-        7 => u128::MAX / 0xff,
-        31 => u128::MAX / u32::MAX as u128,
-        _ => u128::MAX / u64::MAX as u128,
-    };
-    let chosen = (mask >> SIGN & lowest) * ((2 << SIGN) - 1);
+/// Lanes of `b` whose most significant bit is set in the mask, and of `a` where it is not.
+fn blended<T: Int>(a: u128, b: u128, mask: u128) -> u128 {
+    let lane = u128::from(T::MASK);
+    let chosen = ((mask >> (T::BITS - 1)) & (u128::MAX / lane)) * lane;
     a & !chosen | b & chosen
 }
 
-fn blend_register<const SIGN: u32>(exec: &mut Exec<'_>, op: &Op) -> Done {
+fn blend<T: Int, S: Source>(exec: &mut Exec<'_>, op: &Op) -> Done {
     exec.sse_ready()?;
-    exec.set_xmm(op.dst, blended::<SIGN>(exec.xmm(op.dst), exec.xmm(op.src), exec.xmm(0)));
-    Ok(())
-}
-
-fn blend_memory<const SIGN: u32>(exec: &mut Exec<'_>, op: &Op) -> Done {
-    exec.sse_ready()?;
-    let b = exec.load_aligned(op)?;
-    exec.set_xmm(op.dst, blended::<SIGN>(exec.xmm(op.dst), b, exec.xmm(0)));
+    let b = S::read(exec, op)?;
+    exec.set_xmm(op.dst, blended::<T>(exec.xmm(op.dst), b, exec.xmm(0)));
     Ok(())
 }

@@ -7,7 +7,7 @@ use crate::fault::Done;
 use crate::memory::Value;
 use crate::op::{Handler, Lowered, Op, within};
 use crate::ops::Form;
-use crate::ops::sse::{Vector, from_memory, vector, vectors};
+use crate::ops::sse::{Memory, Vector, apply, vector, vectors};
 
 /// The handler for an instruction of this family.
 pub(super) fn lower(form: &Form<'_>) -> Option<Lowered> {
@@ -62,7 +62,7 @@ fn unaligned(form: &Form<'_>) -> Option<Lowered> {
     match form.instruction.mnemonic() {
         Mnemonic::Movups | Mnemonic::Movupd | Mnemonic::Movdqu | Mnemonic::Lddqu => {
             if form.is_memory(1) {
-                within(from_memory::<Second, u128>)
+                within(apply::<Second, Memory<u128>>)
             } else {
                 vector::<Second>(form)
             }

@@ -6,48 +6,24 @@ use crate::exec::Exec;
 use crate::fault::Done;
 use crate::fp::host_sse::Raised;
 use crate::fp::lanes::Lanes;
-use crate::memory::Value;
-use crate::op::{Handler, Lowered, Op, within};
+use crate::op::{Lowered, Op, within};
 use crate::ops::Form;
+use crate::ops::sse::source::{Source, by_source};
 
 /// The handler for an instruction of this family.
 pub(super) fn lower(form: &Form<'_>) -> Option<Lowered> {
     within(match form.instruction.mnemonic() {
-        Mnemonic::Roundps => handler::<Singles, u128>(form),
-        Mnemonic::Roundpd => handler::<Doubles, u128>(form),
-        Mnemonic::Roundss => handler::<Single, u32>(form),
-        Mnemonic::Roundsd => handler::<Double, u64>(form),
+        Mnemonic::Roundps => by_source!(form, apply, Singles),
+        Mnemonic::Roundpd => by_source!(form, apply, Doubles),
+        Mnemonic::Roundss => by_source!(form, apply, Single),
+        Mnemonic::Roundsd => by_source!(form, apply, Double),
         _ => return None,
     })
 }
 
-fn handler<R: Round, T: Value>(form: &Form<'_>) -> Handler {
-    match (form.is_memory(1), T::BYTES) {
-        (false, _) => register::<R>,
-        (true, 16) => aligned::<R>,
-        (true, _) => memory::<R, T>,
-    }
-}
-
-fn register<R: Round>(exec: &mut Exec<'_>, op: &Op) -> Done {
+fn apply<R: Round, S: Source>(exec: &mut Exec<'_>, op: &Op) -> Done {
     exec.sse_ready()?;
-    let b = exec.xmm(op.src);
-    apply::<R>(exec, op, b)
-}
-
-fn memory<R: Round, T: Value>(exec: &mut Exec<'_>, op: &Op) -> Done {
-    exec.sse_ready()?;
-    let b = exec.load_operand::<T>(op)?;
-    apply::<R>(exec, op, b)
-}
-
-fn aligned<R: Round>(exec: &mut Exec<'_>, op: &Op) -> Done {
-    exec.sse_ready()?;
-    let b = exec.load_aligned(op)?;
-    apply::<R>(exec, op, b)
-}
-
-fn apply<R: Round>(exec: &mut Exec<'_>, op: &Op, b: u128) -> Done {
+    let b = S::read(exec, op)?;
     let (a, imm) = (exec.xmm(op.dst), op.imm as u8);
     let result = exec.compute(|mxcsr| R::run(a, b, Control::new(imm, mxcsr)))?;
     exec.set_xmm(op.dst, result);

@@ -8,6 +8,7 @@ use crate::flags::RFlags;
 use crate::fp::lanes::Lanes;
 use crate::op::{Handler, Lowered, Op, within};
 use crate::ops::Form;
+use crate::ops::sse::source::{Memory, Register, Source};
 use crate::registers::Int;
 use crate::registers::gpr::{RAX, RCX, RDX};
 
@@ -24,24 +25,14 @@ pub(super) fn lower(form: &Form<'_>) -> Option<Lowered> {
     })
 }
 
-fn handler<L: Lengths, R: Answer>(form: &Form<'_>) -> Handler {
-    if form.is_memory(1) { memory::<L, R> } else { register::<L, R> }
-}
-
-fn register<L: Lengths, R: Answer>(exec: &mut Exec<'_>, op: &Op) -> Done {
-    exec.sse_ready()?;
-    let b = exec.xmm(op.src);
-    apply::<L, R>(exec, op, b)
-}
-
 /// The operand in memory need not be aligned.
-fn memory<L: Lengths, R: Answer>(exec: &mut Exec<'_>, op: &Op) -> Done {
-    exec.sse_ready()?;
-    let b = exec.load_operand::<u128>(op)?;
-    apply::<L, R>(exec, op, b)
+fn handler<L: Lengths, R: Answer>(form: &Form<'_>) -> Handler {
+    if form.is_memory(1) { apply::<L, R, Memory<u128>> } else { apply::<L, R, Register> }
 }
 
-fn apply<L: Lengths, R: Answer>(exec: &mut Exec<'_>, op: &Op, b: u128) -> Done {
+fn apply<L: Lengths, R: Answer, S: Source>(exec: &mut Exec<'_>, op: &Op) -> Done {
+    exec.sse_ready()?;
+    let b = S::read(exec, op)?;
     let control = Control(op.imm as u8);
     let all = control.count();
     let (a, b) = (control.elements(exec.xmm(op.dst)), control.elements(b));
