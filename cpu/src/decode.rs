@@ -82,6 +82,15 @@ impl Exec<'_> {
     }
 }
 
+/// Whether what could not be decoded has more than 15 bytes, and not just operands or prefixes that it must not have.
+fn is_too_long(code: &[u8], instruction: &Instruction, mode: Mode) -> bool {
+    if instruction.len() < LONGEST {
+        return false;
+    }
+    let rest = code.get(instruction.ip() as usize..).unwrap_or_default();
+    Decoder::new(mode.bits(), rest, DecoderOptions::NO_INVALID_CHECK).decode().is_invalid()
+}
+
 /// Operations, instructions and bytes of a block; `None` if its first instruction does not end within these bytes.
 fn decode(code: &[u8], mode: Mode) -> Option<(Vec<Op>, u32, u16)> {
     let most = if mode.is_alone() { 1 } else { MOST };
@@ -96,7 +105,7 @@ fn decode(code: &[u8], mode: Mode) -> Option<(Vec<Op>, u32, u16)> {
             break;
         }
         let lowered = match instruction.is_invalid() {
-            true if instruction.len() >= LONGEST => ops::too_long(),
+            true if is_too_long(code, &instruction, mode) => ops::too_long(),
             true => ops::undefined(),
             false => ops::lower(&instruction, mode),
         };

@@ -113,10 +113,20 @@ impl Exec<'_> {
             unsafe { place.write_unaligned(after) };
             return Ok(());
         }
-        self.probe_write(linear, T::BYTES as u64)?;
+        self.probe_store(linear, T::BYTES)?;
         let before = self.load::<T>(linear)?;
         let after = change(self, before);
         self.store(linear, after)
+    }
+
+    /// Raises whatever the store of one value would raise, and stores nothing.
+    ///
+    /// # Errors
+    /// That.
+    pub fn probe_store(&mut self, linear: u64, bytes: usize) -> Result<(), Stop> {
+        self.check_canonical(linear, bytes as u64)?;
+        self.check_alignment(self.data_set, linear, bytes)?;
+        self.probe_write(linear, bytes as u64)
     }
 
     /// Makes sure that a store to these bytes (at most a page) will go through.
@@ -178,8 +188,8 @@ impl Exec<'_> {
     #[cold]
     #[inline(never)]
     fn load_slow(&mut self, set: Set, linear: u64, bytes: usize) -> Result<u128, Stop> {
-        self.check_alignment(set, linear, bytes)?;
         self.check_canonical(linear, bytes as u64)?;
+        self.check_alignment(set, linear, bytes)?;
         let (first, second) = self.parts(linear, bytes);
         let low = self.reach(set, linear, Access::Read)?;
         let high = match second {
@@ -197,8 +207,8 @@ impl Exec<'_> {
     #[cold]
     #[inline(never)]
     fn store_slow(&mut self, set: Set, linear: u64, value: u128, bytes: usize) -> Result<(), Stop> {
-        self.check_alignment(set, linear, bytes)?;
         self.check_canonical(linear, bytes as u64)?;
+        self.check_alignment(set, linear, bytes)?;
         let (first, second) = self.parts(linear, bytes);
         let low = self.reach(set, linear, Access::Write)?;
         let high = match second {
@@ -213,9 +223,9 @@ impl Exec<'_> {
         Ok(())
     }
 
-    /// Alignment check (SDM 3A 6.15, #AC): of values of up to 8 bytes, at privilege level 3.
+    /// Alignment check (SDM 3A 6.15, #AC), at privilege level 3: before any page is looked for. Ten bytes are aligned like eight.
     fn check_alignment(&mut self, set: Set, linear: u64, bytes: usize) -> Result<(), Stop> {
-        if set == Set::UserAligned && bytes <= 8 && linear & (bytes as u64 - 1) != 0 {
+        if set == Set::UserAligned && linear & ((1 << bytes.max(1).ilog2()) - 1) != 0 {
             return Err(self.raise(Fault::coded(vector::AC, 0)));
         }
         Ok(())

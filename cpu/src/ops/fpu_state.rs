@@ -70,6 +70,8 @@ fn fxsave<const LAYOUT: u8>(exec: &mut Exec<'_>, op: &Op) -> Done {
 fn fxrstor<const LAYOUT: u8>(exec: &mut Exec<'_>, op: &Op) -> Done {
     exec.fxsave_on()?;
     let area = exec.area(op, LEGACY_BYTES, 16, false)?;
+    // All of it must be there, however much is used.
+    exec.load_from::<u64>(area, u64::from(LEGACY_BYTES) - 8)?;
     let mut fpu = exec.state.fpu.clone();
     exec.load_x87::<LAYOUT>(area, &mut fpu)?;
     exec.load_mxcsr(area, &mut fpu)?;
@@ -93,8 +95,9 @@ fn xrstor<const LAYOUT: u8>(exec: &mut Exec<'_>, op: &Op) -> Done {
     let area = exec.area(op, AREA_BYTES, 64, false)?;
     let requested = exec.requested();
     let present: u64 = exec.load_from(area, XSTATE_BV)?;
-    let format: u128 = exec.load_from(area, XSTATE_BV + 8)?;
-    if format != 0 || present & !exec.state.xcr0 != 0 {
+    let format: u64 = exec.load_from(area, XSTATE_BV + 8)?;
+    let reserved: u64 = exec.load_from(area, XSTATE_BV + 16)?;
+    if format | reserved != 0 || present & !exec.state.xcr0 != 0 {
         return Err(exec.raise(Fault::GP0));
     }
     let mut fpu = exec.state.fpu.clone();

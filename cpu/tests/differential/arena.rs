@@ -26,9 +26,9 @@ pub const INSTRUCTIONS: u64 = CODE.start + 0x400;
 pub const DATA: Range<u64> = 0x1010_3000..0x1010_5000;
 pub const READ_ONLY: Range<u64> = 0x1010_5000..0x1010_6000;
 pub const STACK: Range<u64> = 0x1010_7000..0x1010_9000;
-/// Bases of FS and GS.
+/// Bases of FS and GS: what lies within 64 KiB from there may be written to.
 pub const FS_BASE: u64 = DATA.start + 0x10;
-pub const GS_BASE: u64 = DATA.start - 0x3000;
+pub const GS_BASE: u64 = DATA.start - 0x800;
 
 /// Fills the code pages.
 pub const INT3: u8 = 0xcc;

@@ -11,21 +11,26 @@ const INVALID_OPCODE: u8 = 6;
 const STACK_FAULT: u8 = 12;
 const GENERAL_PROTECTION: u8 = 13;
 const PAGE_FAULT: u8 = 14;
+const ALIGNMENT: u8 = 17;
 const CF: u64 = 1;
 
 /// The reason for which these outcomes may differ, if there is one.
 pub fn excuse(case: &Case, host: &Outcome, ours: &Outcome) -> Option<&'static str> {
-    let of_memory =
-        |outcome: &Outcome| matches!(outcome.vector, STACK_FAULT | GENERAL_PROTECTION | PAGE_FAULT);
+    let of_memory = |outcome: &Outcome| {
+        matches!(outcome.vector, STACK_FAULT | GENERAL_PROTECTION | PAGE_FAULT | ALIGNMENT)
+    };
     let both_of_memory = of_memory(host) && of_memory(ours);
     match case.instruction.mnemonic() {
         Mnemonic::Retf | Mnemonic::Iret | Mnemonic::Iretd | Mnemonic::Iretq if both_of_memory => {
             Some("the order in which what is popped is read and checked")
         }
+        Mnemonic::Pusha | Mnemonic::Pushad if both_of_memory => {
+            Some("which of several words is looked at first")
+        }
         Mnemonic::Call if both_of_memory => {
             Some("the target is checked before or after the return address is pushed")
         }
-        Mnemonic::Enter if both_of_memory => {
+        Mnemonic::Enter if of_memory(host) && (of_memory(ours) || host.vector == ALIGNMENT) => {
             Some("ENTER looks at the new top of the stack before or after it copies pointers")
         }
         Mnemonic::Fxsave
@@ -46,6 +51,9 @@ pub fn excuse(case: &Case, host: &Outcome, ours: &Outcome) -> Option<&'static st
         {
             Some("which part of a state area is looked at first")
         }
+        Mnemonic::INVALID if case.bytes.len() > 15 && is_refused(host) && is_refused(ours) => {
+            Some("whether a length or an encoding is found impossible first")
+        }
         _ if transcendental::is_undefined(case) => Some("the operand of F2XM1 or FYL2XP1 is out of range"),
         _ if both_of_memory && case.instruction.memory_size().size() == 10 => {
             Some("numbers of ten bytes are read and written in two parts")
@@ -61,4 +69,9 @@ pub fn excuse(case: &Case, host: &Outcome, ours: &Outcome) -> Option<&'static st
         }
         _ => None,
     }
+}
+
+/// As no instruction, or as one that is too long.
+fn is_refused(outcome: &Outcome) -> bool {
+    matches!(outcome.vector, INVALID_OPCODE | GENERAL_PROTECTION)
 }

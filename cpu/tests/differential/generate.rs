@@ -1,10 +1,14 @@
 //! From a form and a seed to a case: the same on every host.
 
-use iced_x86::{Decoder, DecoderOptions, Encoder, Instruction, InstructionInfoFactory, OpKind, Register};
+use iced_x86::{
+    Code, Decoder, DecoderOptions, Encoder, FlowControl, Instruction, InstructionInfoFactory, Mnemonic,
+    OpAccess, OpCodeOperandKind, OpKind, Register,
+};
 
 use crate::arena::{CODE, FS_BASE, GS_BASE, INSTRUCTIONS, PAGE, is_harmless};
 use crate::case::{Case, Form, Registers};
 use crate::draft::{Draft, Unfit};
+use crate::forms::{Standing, standing};
 use crate::fpu;
 use crate::random::Random;
 
@@ -13,6 +17,8 @@ const RFLAGS: u64 = 0x202;
 /// CF, PF, AF, ZF, SF, OF.
 const STATUS: u64 = 0x8d5;
 const DF: u64 = 1 << 10;
+/// Alignment is checked: Linux sets CR0.AM.
+const AC: u64 = 1 << 18;
 const ID: u64 = 1 << 21;
 
 /// A case; `None` for a form of which no instruction can be made.
@@ -41,9 +47,12 @@ fn attempt(form: Form, seed: u64, random: Random) -> Result<Case, Unfit> {
     draft.fill();
     draft.relate()?;
 
-    let instruction = decode(&bytes, form, rip);
+    let mut instruction = decode(&bytes, form, rip);
     if instruction.code() != form.code || instruction.len() != bytes.len() || !draft.is_loadable() {
         return Err(Unfit);
+    }
+    if draft.random.once_in(8) && instruction.flow_control() == FlowControl::Next {
+        (bytes, instruction) = prefixed(&mut draft.random, &bytes, form, rip)?;
     }
     let registers = registers(&mut draft, rip);
     let case = Case { form, seed, instruction, bytes, registers, memory: draft.memory };
@@ -54,6 +63,36 @@ fn encode(instruction: &Instruction, form: Form, rip: u64) -> Result<Vec<u8>, Un
     let mut encoder = Encoder::new(form.bits);
     encoder.encode(instruction, rip).map_err(|_| Unfit)?;
     Ok(encoder.take_buffer())
+}
+
+/// The instruction after prefixes that it may need or not. What comes of it must be an instruction that can be compared as well, or
+/// none at all.
+fn prefixed(
+    random: &mut Random,
+    bytes: &[u8],
+    form: Form,
+    rip: u64,
+) -> Result<(Vec<u8>, Instruction), Unfit> {
+    const PREFIXES: [u8; 11] = [0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2, 0xf3];
+    let count = if random.once_in(16) { 16 } else { 1 + random.below(2) };
+    let mut all: Vec<u8> = (0..count).map(|_| random.pick(&PREFIXES)).collect();
+    all.extend_from_slice(bytes);
+    let instruction = decode(&all, form, rip);
+    let other = Form { code: instruction.code(), ..form };
+    // With REX.B what follows F3 is XCHG for some processors, and PAUSE for others.
+    let is_pause = instruction.code() == Code::Pause && form.code != Code::Pause;
+    let comparable = instruction.is_invalid() || standing(other) == Standing::Compared && !is_pause;
+    // What a shorter instruction left over would be executed after it.
+    let is_whole = instruction.len() == all.len() && instruction.flow_control() == FlowControl::Next;
+    // What is no instruction may be found out before or after its last byte was fetched.
+    let is_nothing =
+        instruction.is_invalid() && rip + all.len() as u64 <= CODE.end && !is_cr8_on_amd(form, &all);
+    if comparable && (is_whole || is_nothing) { Ok((all, instruction)) } else { Err(Unfit) }
+}
+
+/// LOCK adds 8 to the number of a control register.
+fn is_cr8_on_amd(form: Form, bytes: &[u8]) -> bool {
+    form.code.op_code().op_kinds().contains(&OpCodeOperandKind::cr_reg) && bytes.contains(&0xf0)
 }
 
 /// As both processors do.
@@ -78,6 +117,9 @@ fn registers(draft: &mut Draft, rip: u64) -> Registers {
     if random.once_in(4) {
         rflags |= DF | random.bits() & ID;
     }
+    if random.once_in(16) {
+        rflags |= AC;
+    }
     Registers {
         gpr: draft.gpr,
         rip,
@@ -89,7 +131,7 @@ fn registers(draft: &mut Draft, rip: u64) -> Registers {
     }
 }
 
-/// Whether the host survives it: every access is harmless, and no branch leads into the instruction itself.
+/// Whether the host survives it: every access is harmless, none writes to code, and no branch leads into the instruction itself.
 fn is_safe(case: &Case) -> bool {
     let instruction = &case.instruction;
     let own = instruction.ip()..instruction.next_ip();
@@ -98,12 +140,25 @@ fn is_safe(case: &Case) -> bool {
     if is_near && own.contains(&instruction.near_branch_target()) {
         return false;
     }
+    // A bit test reaches a page further (`Draft::fix_bit_offset`).
+    let is_bit_test =
+        matches!(instruction.mnemonic(), Mnemonic::Bt | Mnemonic::Bts | Mnemonic::Btr | Mnemonic::Btc);
+    let reach = if is_bit_test { PAGE } else { 0 };
     let mut factory = InstructionInfoFactory::new();
     factory.info(instruction).used_memory().iter().all(|memory| {
         let address = memory.virtual_address(0, |register, _, _| Some(value(&case.registers, register)));
         // Of unknown size are the areas of XSAVE, and the frames that ENTER copies.
-        let bytes = memory.memory_size().size().max(if memory.memory_size().size() == 0 { 1024 } else { 1 });
-        address.is_some_and(|address| is_harmless(linear(case.form, address), bytes as u64))
+        let bytes = match memory.memory_size().size() {
+            0 => 1024,
+            bytes => bytes as u64,
+        };
+        let is_read = matches!(memory.access(), OpAccess::Read | OpAccess::CondRead);
+        address.is_some_and(|address| {
+            let first = linear(case.form, address.wrapping_sub(reach));
+            let bytes = bytes + 2 * reach;
+            let is_code = first < CODE.end && CODE.start < first.wrapping_add(bytes);
+            is_harmless(first, bytes) && (is_read || !is_code)
+        })
     })
 }
 

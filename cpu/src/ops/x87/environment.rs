@@ -135,10 +135,11 @@ fn fnsave<F: Field>(exec: &mut Exec<'_>, op: &Op) -> Done {
     exec.probe_write(address, u64::from(F::ALL) + 80)?;
     exec.store_environment::<F>(address)?;
     for i in 0..8 {
-        let Extended { significand, sign_exponent } = exec.state.fpu.st(i);
         let place = address.wrapping_add(u64::from(F::ALL + 10 * i));
-        exec.store(exec.wrap_linear(place), significand)?;
-        exec.store(exec.wrap_linear(place.wrapping_add(8)), sign_exponent)?;
+        for (word, bytes) in (0..).zip(exec.state.fpu.st(i).to_bytes().chunks_exact(2)) {
+            let value = u16::from_le_bytes([bytes[0], bytes[1]]);
+            exec.store(exec.wrap_linear(place.wrapping_add(2 * word)), value)?;
+        }
     }
     exec.state.fpu.initialize_x87();
     Ok(())
@@ -151,8 +152,12 @@ fn frstor<F: Field>(exec: &mut Exec<'_>, op: &Op) -> Done {
     let mut registers = [Extended::ZERO; 8];
     for (i, register) in (0..8).zip(&mut registers) {
         let place = address.wrapping_add(u64::from(F::ALL + 10 * i));
-        register.significand = exec.load(exec.wrap_linear(place))?;
-        register.sign_exponent = exec.load(exec.wrap_linear(place.wrapping_add(8)))?;
+        let mut bytes = [0; 10];
+        for (word, bytes) in (0..).zip(bytes.chunks_exact_mut(2)) {
+            let value: u16 = exec.load(exec.wrap_linear(place.wrapping_add(2 * word)))?;
+            bytes.copy_from_slice(&value.to_le_bytes());
+        }
+        *register = Extended::from_bytes(bytes);
     }
     let real = exec.has_real_pointers();
     let fpu = &mut exec.state.fpu;

@@ -227,7 +227,7 @@ fn store_as<F: Format, const POP: bool>(exec: &mut Exec<'_>, op: &Op) -> Done {
     let address = exec.address_for_write(op, bytes.len() as u8)?;
     if !exec.is_storable(noted) {
         // Nothing is stored, but it must be possible.
-        exec.probe_write(address, bytes.len() as u64)?;
+        exec.probe_store(address, bytes.len())?;
         exec.note(op, noted);
         return Ok(());
     }
@@ -316,7 +316,7 @@ impl Exec<'_> {
             4 => self.store(address, value as u32),
             8 => self.store(address, value as u64),
             _ => {
-                self.probe_write(address, 10)?;
+                self.probe_store(address, 10)?;
                 self.store(address, value as u64)?;
                 self.store(self.wrap_linear(address.wrapping_add(8)), (value >> 64) as u16)
             }
