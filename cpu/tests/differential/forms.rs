@@ -1,4 +1,5 @@
 //! Which forms there are, and which of them both processors can be asked about.
+#![allow(unsafe_code)]
 
 use cpu::cpuid::has_instruction;
 use iced_x86::{Code, CpuidFeature, DecoderOptions, Mnemonic};
@@ -26,6 +27,9 @@ pub fn all() -> impl Iterator<Item = Form> {
 /// Whether and why not.
 pub fn standing(form: Form) -> Standing {
     let code = form.code;
+    if !is_decoded(form) {
+        return Standing::Skipped("decoders of Intel's make something else of its bytes");
+    }
     if !has_instruction(code) {
         return Standing::Absent;
     }
@@ -37,11 +41,11 @@ pub fn standing(form: Form) -> Standing {
     {
         return Standing::Skipped("does not exist in long mode");
     }
-    if !is_decoded(form) {
-        return Standing::Skipped("decoders of Intel's make something else of its bytes");
-    }
     if is_different_on_amd(form) && is_amd() {
         return Standing::Skipped("AMD does it differently");
+    }
+    if form.bits == 32 && !has_32_bit_code() {
+        return Standing::Skipped("the host's kernel has no code segment of 32 bits");
     }
     if let Some(feature) = code.cpuid_features().iter().find(|feature| !host_has(**feature)) {
         return Standing::Skipped(missing_on_host(*feature));
@@ -127,6 +131,23 @@ fn host_has(feature: CpuidFeature) -> bool {
         CpuidFeature::INVPCID => leaf_7_ebx() & 1 << 10 != 0,
         _ => true,
     }
+}
+
+/// Linux has one if it was built with IA32_EMULATION.
+fn has_32_bit_code() -> bool {
+    let visible: u8;
+    // SAFETY: LAR only looks at the descriptor, and sets ZF if there is one.
+    unsafe {
+        std::arch::asm!(
+            "lar {scratch:e}, {selector:e}",
+            "setz {visible}",
+            selector = in(reg) 0x23,
+            scratch = out(reg) _,
+            visible = out(reg_byte) visible,
+            options(nomem, nostack),
+        );
+    }
+    visible != 0
 }
 
 fn leaf_7_ebx() -> u32 {

@@ -51,7 +51,8 @@ fn attempt(form: Form, seed: u64, random: Random) -> Result<Case, Unfit> {
     if instruction.code() != form.code || instruction.len() != bytes.len() || !draft.is_loadable() {
         return Err(Unfit);
     }
-    if draft.random.once_in(8) && instruction.flow_control() == FlowControl::Next {
+    let is_plain = standing(form) == Standing::Compared && instruction.flow_control() == FlowControl::Next;
+    if is_plain && draft.random.once_in(8) {
         (bytes, instruction) = prefixed(&mut draft.random, &bytes, form, rip)?;
     }
     let registers = registers(&mut draft, rip);

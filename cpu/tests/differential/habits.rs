@@ -61,7 +61,7 @@ impl Draft {
         Ok(())
     }
 
-    /// Lock prefix, once operands are known.
+    /// Lock prefix and mask register, once operands are known.
     pub fn finish_prefixes(&mut self) {
         let op_code = self.form.code.op_code();
         if op_code.can_use_lock_prefix()
@@ -69,6 +69,9 @@ impl Draft {
             && self.random.once_in(4)
         {
             self.instruction.set_has_lock_prefix(true);
+        }
+        if op_code.require_op_mask_register() {
+            self.instruction.set_op_mask(Register::K1);
         }
     }
 

@@ -62,6 +62,8 @@ static CONTEXT: Shared = Shared(UnsafeCell::new(Context {
 static BUSY: Mutex<()> = Mutex::new(());
 
 const SIGNALS: [i32; 5] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP];
+/// RDFSBASE and its like may be used.
+const HWCAP2_FSGSBASE: u64 = 1 << 1;
 const SIGNAL_STACK_BYTES: usize = 64 << 10;
 
 /// The right to use the arena and the handlers.
@@ -73,8 +75,14 @@ pub struct Native {
 }
 
 impl Native {
-    /// Maps the arena and installs handlers.
-    pub fn new() -> Self {
+    /// Maps the arena and installs handlers. `None` if the kernel does not let user space set the bases of FS and GS (Linux does
+    /// since 5.9).
+    pub fn new() -> Option<Self> {
+        // SAFETY: asks for a number.
+        let features = unsafe { libc::getauxval(libc::AT_HWCAP2) };
+        if features & HWCAP2_FSGSBASE == 0 {
+            return None;
+        }
         let busy = BUSY.lock().unwrap_or_else(PoisonError::into_inner);
         map(&RESERVED, libc::PROT_NONE, libc::MAP_FIXED_NOREPLACE);
         let data = libc::PROT_READ | libc::PROT_WRITE;
@@ -103,7 +111,7 @@ impl Native {
                 assert_eq!(libc::sigaction(*signal, &action, old), 0);
             }
         }
-        Self { _busy: busy, old_actions, old_stack, _stack: stack }
+        Some(Self { _busy: busy, old_actions, old_stack, _stack: stack })
     }
 
     /// Runs a case.

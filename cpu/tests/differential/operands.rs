@@ -13,10 +13,85 @@ enum Class {
     R64,
     Mmx,
     Xmm,
+    Ymm,
+    Zmm,
+    Mask,
+    Bound,
+    Tile,
     X87,
     Segment,
     Control,
     Debug,
+}
+
+/// What an operand can be in, if that is a register or memory.
+fn class(kind: Kind) -> Option<Class> {
+    Some(match kind {
+        Kind::r8_or_mem | Kind::r8_reg | Kind::r8_opcode => Class::R8,
+        Kind::r16_or_mem | Kind::r16_reg | Kind::r16_rm | Kind::r16_opcode | Kind::r16_reg_mem => Class::R16,
+        Kind::r32_or_mem
+        | Kind::r32_or_mem_mpx
+        | Kind::r32_reg
+        | Kind::r32_rm
+        | Kind::r32_opcode
+        | Kind::r32_vvvv
+        | Kind::r32_reg_mem => Class::R32,
+        Kind::r64_or_mem
+        | Kind::r64_or_mem_mpx
+        | Kind::r64_reg
+        | Kind::r64_rm
+        | Kind::r64_opcode
+        | Kind::r64_vvvv
+        | Kind::r64_reg_mem => Class::R64,
+        Kind::mm_or_mem | Kind::mm_reg | Kind::mm_rm => Class::Mmx,
+        Kind::xmm_or_mem
+        | Kind::xmm_reg
+        | Kind::xmm_rm
+        | Kind::xmm_vvvv
+        | Kind::xmmp3_vvvv
+        | Kind::xmm_is4
+        | Kind::xmm_is5 => Class::Xmm,
+        Kind::ymm_or_mem | Kind::ymm_reg | Kind::ymm_rm | Kind::ymm_vvvv | Kind::ymm_is4 | Kind::ymm_is5 => {
+            Class::Ymm
+        }
+        Kind::zmm_or_mem | Kind::zmm_reg | Kind::zmm_rm | Kind::zmm_vvvv | Kind::zmmp3_vvvv => Class::Zmm,
+        Kind::k_or_mem | Kind::k_reg | Kind::kp1_reg | Kind::k_rm | Kind::k_vvvv => Class::Mask,
+        Kind::bnd_or_mem_mpx | Kind::bnd_reg => Class::Bound,
+        Kind::tmm_reg | Kind::tmm_rm | Kind::tmm_vvvv => Class::Tile,
+        Kind::sti_opcode => Class::X87,
+        Kind::seg_reg => Class::Segment,
+        Kind::cr_reg => Class::Control,
+        Kind::dr_reg => Class::Debug,
+        _ => return None,
+    })
+}
+
+fn may_be_memory(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::r8_or_mem
+            | Kind::r16_or_mem
+            | Kind::r32_or_mem
+            | Kind::r32_or_mem_mpx
+            | Kind::r64_or_mem
+            | Kind::r64_or_mem_mpx
+            | Kind::mm_or_mem
+            | Kind::xmm_or_mem
+            | Kind::ymm_or_mem
+            | Kind::zmm_or_mem
+            | Kind::k_or_mem
+            | Kind::bnd_or_mem_mpx
+    )
+}
+
+/// Index of a gather or scatter.
+fn vector_index(kind: Kind) -> Option<Register> {
+    Some(match kind {
+        Kind::mem_vsib32x | Kind::mem_vsib64x => Register::XMM5,
+        Kind::mem_vsib32y | Kind::mem_vsib64y => Register::YMM5,
+        Kind::mem_vsib32z | Kind::mem_vsib64z => Register::ZMM5,
+        _ => return None,
+    })
 }
 
 impl Draft {
@@ -35,6 +110,9 @@ impl Draft {
             match kind {
                 Kind::mem_offs => self.absolute_operand(operand, bytes)?,
                 _ => self.memory_operand(operand, bytes)?,
+            }
+            if let Some(index) = vector_index(kind) {
+                self.instruction.set_memory_index(index);
             }
         }
         Ok(())
@@ -56,32 +134,25 @@ impl Draft {
     /// Chooses an operand unless it is in memory: true then.
     fn choose(&mut self, operand: u32, kind: Kind) -> Result<bool, Unfit> {
         let bits = self.form.bits;
+        if let Some(class) = class(kind) {
+            let in_memory = may_be_memory(kind) && self.random.once_in(2);
+            if !in_memory {
+                self.register(operand, class);
+            }
+            return Ok(in_memory);
+        }
         match kind {
-            Kind::mem | Kind::mem_offs | Kind::mem_mpx | Kind::mem_mib => return Ok(true),
-            Kind::r8_or_mem => return Ok(self.register_unless_memory(operand, Class::R8)),
-            Kind::r16_or_mem => return Ok(self.register_unless_memory(operand, Class::R16)),
-            Kind::r32_or_mem | Kind::r32_or_mem_mpx => {
-                return Ok(self.register_unless_memory(operand, Class::R32));
-            }
-            Kind::r64_or_mem | Kind::r64_or_mem_mpx => {
-                return Ok(self.register_unless_memory(operand, Class::R64));
-            }
-            Kind::mm_or_mem => return Ok(self.register_unless_memory(operand, Class::Mmx)),
-            Kind::xmm_or_mem => return Ok(self.register_unless_memory(operand, Class::Xmm)),
-            Kind::r8_reg | Kind::r8_opcode => self.register(operand, Class::R8),
-            Kind::r16_reg | Kind::r16_rm | Kind::r16_opcode => self.register(operand, Class::R16),
-            Kind::r32_reg | Kind::r32_rm | Kind::r32_opcode | Kind::r32_vvvv => {
-                self.register(operand, Class::R32);
-            }
-            Kind::r64_reg | Kind::r64_rm | Kind::r64_opcode | Kind::r64_vvvv => {
-                self.register(operand, Class::R64);
-            }
-            Kind::mm_reg | Kind::mm_rm => self.register(operand, Class::Mmx),
-            Kind::xmm_reg | Kind::xmm_rm => self.register(operand, Class::Xmm),
-            Kind::sti_opcode => self.register(operand, Class::X87),
-            Kind::seg_reg => self.register(operand, Class::Segment),
-            Kind::cr_reg => self.register(operand, Class::Control),
-            Kind::dr_reg => self.register(operand, Class::Debug),
+            Kind::mem
+            | Kind::mem_offs
+            | Kind::mem_mpx
+            | Kind::mem_mib
+            | Kind::mem_vsib32x
+            | Kind::mem_vsib64x
+            | Kind::mem_vsib32y
+            | Kind::mem_vsib64y
+            | Kind::mem_vsib32z
+            | Kind::mem_vsib64z
+            | Kind::sibmem => return Ok(true),
             Kind::es => self.instruction.set_op_register(operand, Register::ES),
             Kind::cs => self.instruction.set_op_register(operand, Register::CS),
             Kind::ss => self.instruction.set_op_register(operand, Register::SS),
@@ -96,6 +167,10 @@ impl Draft {
             Kind::rax => self.instruction.set_op_register(operand, Register::RAX),
             Kind::st0 => self.instruction.set_op_register(operand, Register::ST0),
             Kind::imm8_const_1 => self.immediate(operand, OpKind::Immediate8, 1),
+            Kind::imm4_m2z => {
+                let value = self.random.below(4);
+                self.immediate(operand, OpKind::Immediate8, value);
+            }
             Kind::imm8 if operand > 0 && self.instruction.op_kind(operand - 1) == OpKind::Immediate16 => {
                 // Nesting level of ENTER.
                 let value = if self.random.once_in(2) { 0 } else { self.random.integer() };
@@ -167,14 +242,6 @@ impl Draft {
         self.instruction.set_immediate_i64(operand, value);
     }
 
-    fn register_unless_memory(&mut self, operand: u32, class: Class) -> bool {
-        if self.random.once_in(2) {
-            return true;
-        }
-        self.register(operand, class);
-        false
-    }
-
     fn register(&mut self, operand: u32, class: Class) {
         let number = |random: &mut crate::random::Random, count| random.below(count) as u32;
         let count = self.general_registers();
@@ -187,6 +254,11 @@ impl Draft {
             Class::R64 => Register::RAX + number(random, count),
             Class::Mmx => Register::MM0 + number(random, 8),
             Class::Xmm => Register::XMM0 + number(random, count),
+            Class::Ymm => Register::YMM0 + number(random, count),
+            Class::Zmm => Register::ZMM0 + number(random, count),
+            Class::Mask => Register::K0 + number(random, 8),
+            Class::Bound => Register::BND0 + number(random, 4),
+            Class::Tile => Register::TMM0 + number(random, 8),
             Class::X87 => Register::ST0 + number(random, 8),
             Class::Segment => Register::ES + number(random, 6),
             Class::Control => random.pick(&[Register::CR0, Register::CR2, Register::CR3, Register::CR4]),
