@@ -51,7 +51,8 @@ pub fn multiboot<'a>(tables: &'a Tables, payload: &Payload<'a>) -> Result<Boot<'
     let elf = Elf::<Elf32>::parse(payload.kernel)?;
     check_header(payload.kernel)?;
     let room = tables.map.kernel_room();
-    let guest = elf.blobs(&room)?;
+    // A guest that begins in real mode wants to be low: anywhere in RAM that firmware leaves free.
+    let guest = elf.blobs(&(0..room.end))?;
     let entry = elf.entry();
     if !guest.iter().any(|blob| blob.range().contains(&entry)) {
         return Err(BootError::Entry(entry));

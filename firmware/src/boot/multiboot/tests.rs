@@ -13,7 +13,11 @@ fn header(flags: u32) -> Vec<u8> {
 }
 
 fn guest(header: Vec<u8>, entry: u64) -> Vec<u8> {
-    elf32(&[Segment { address: BASE, bytes: header, zeroes: 0x4000 }], entry)
+    guest_at(BASE, header, entry)
+}
+
+fn guest_at(address: u64, header: Vec<u8>, entry: u64) -> Vec<u8> {
+    elf32(&[Segment { address, bytes: header, zeroes: 0x4000 }], entry)
 }
 
 fn board() -> Tables {
@@ -63,6 +67,19 @@ fn without_a_module_none_is_told() {
     let info = boot.blobs.iter().find(|blob| blob.address == layout::MULTIBOOT_INFO).unwrap();
     let fields = [0, 20, 24].map(|offset| word(info, layout::MULTIBOOT_INFO + offset));
     assert_eq!(fields, [0b10_0100_0101, 0, 0]);
+}
+
+#[test]
+fn a_guest_may_lie_below_1_mib_where_nothing_else_does() {
+    let board = board();
+    let load = |address| {
+        let guest = guest_at(address, header(0), address + 12);
+        let payload = Payload { kernel: &guest, initrd: Some(b"FOO=1\n"), command_line: "" };
+        multiboot(&board, &payload).map(|boot| boot.registers.rip)
+    };
+    assert_eq!(load(0x8000).unwrap(), 0x800c);
+    assert!(matches!(load(layout::COMMAND_LINE - 0x1000), Err(BootError::Overlap { .. })));
+    assert!(matches!(load(layout::LOW_END - 0x1000), Err(BootError::OutsideRam { .. })));
 }
 
 #[test]
