@@ -51,8 +51,15 @@ pub fn multiboot<'a>(tables: &'a Tables, payload: &Payload<'a>) -> Result<Boot<'
     let elf = Elf::<Elf32>::parse(payload.kernel)?;
     check_header(payload.kernel)?;
     let room = tables.map.kernel_room();
-    // A guest that begins in real mode wants to be low: anywhere in RAM that firmware leaves free.
+    // A guest that begins in real mode wants to be low.
     let guest = elf.blobs(&(0..room.end))?;
+    let reserved = |blob: &&Blob<'_>| {
+        let range = blob.range();
+        range.start < layout::HIGH_START && range.end > layout::LOW_END
+    };
+    if let Some(blob) = guest.iter().find(reserved) {
+        return Err(BootError::KernelRoom { needs: blob.range(), room });
+    }
     let entry = elf.entry();
     if !guest.iter().any(|blob| blob.range().contains(&entry)) {
         return Err(BootError::Entry(entry));

@@ -79,7 +79,7 @@ fn a_guest_may_lie_below_1_mib_where_nothing_else_does() {
     };
     assert_eq!(load(0x8000).unwrap(), 0x800c);
     assert!(matches!(load(layout::COMMAND_LINE - 0x1000), Err(BootError::Overlap { .. })));
-    assert!(matches!(load(layout::LOW_END - 0x1000), Err(BootError::OutsideRam { .. })));
+    assert!(matches!(load(layout::LOW_END - 0x1000), Err(BootError::KernelRoom { .. })));
 }
 
 #[test]
