@@ -3,9 +3,10 @@
 
 mod common;
 
-use agent_protocol::message::{Ask, HibernateMode, ReadyWhy, SuspendState};
+use agent_protocol::message::{Ask, HibernateMode, SuspendState};
 use common::{
-    COMMAND_LINE, SECOND, ask, boot, give_up, guest, start_workloads, wait_ready, workloads_are_clean,
+    COMMAND_LINE, PATIENCE, SECOND, ask, boot, depart, falls_asleep, give_up, guest, returns,
+    start_workloads, wait_ready, wakes, workloads_are_clean,
 };
 use devices::PowerRequest;
 use devices::acpi_pm::SleepState;
@@ -13,8 +14,6 @@ use scenarios::Guest;
 use vmm::Entry;
 
 const KERNEL: &str = "primary-6.12";
-/// The longest a sleep may take to begin, in the guest's time.
-const PATIENCE: u64 = 60 * SECOND;
 
 fn started(processors: u32) -> Guest {
     let mut guest = guest(KERNEL, processors, Entry::Pvh);
@@ -22,39 +21,6 @@ fn started(processors: u32) -> Guest {
     start_workloads(&mut guest);
     workloads_are_clean(&mut guest);
     guest
-}
-
-fn depart(guest: &mut Guest, ask: &Ask) {
-    if let Err(error) = guest.depart(ask, PATIENCE) {
-        give_up(guest, &format!("{ask:?}: {error}"));
-    }
-}
-
-/// Waits for a request to sleep in this state.
-fn falls_asleep(guest: &mut Guest, state: SleepState) {
-    match guest.run_to_power_request(PATIENCE) {
-        Ok(PowerRequest::Sleep { slp_typ }) if SleepState::of_slp_typ(slp_typ) == Some(state) => {}
-        other => give_up(guest, &format!("expected {state:?}, found {other:?}")),
-    }
-}
-
-/// Waits for the kernel that slept to say that it is back, and that all went well.
-fn returns(guest: &mut Guest) {
-    match guest.wait_ready(PATIENCE) {
-        Ok(ready) if ready.why == ReadyWhy::Return => {
-            let outcome = ready.outcome.map(|outcome| outcome.result);
-            if !matches!(outcome, Some(Ok(_))) {
-                give_up(guest, &format!("came back with {outcome:?}"));
-            }
-        }
-        other => give_up(guest, &format!("expected a return, found {other:?}")),
-    }
-}
-
-fn wakes(guest: &mut Guest) {
-    if let Err(error) = guest.machine.sleep_until_wake(&mut guest.tape) {
-        give_up(guest, &error.to_string());
-    }
 }
 
 /// Power goes, and comes back after a minute: a kernel boots cold, finds the image in swap, and becomes the one that slept.

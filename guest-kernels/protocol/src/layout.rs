@@ -82,6 +82,9 @@ pub fn primary_arguments(region: Region) -> String {
 
 /// What makes saver and restorer boot quickly: no calibration of the local APIC's timer, which waits 0.2 s for ticks of another one,
 /// and no test whether that other one interrupts, 0.01 s. For the seconds they live, HPET or PIT do.
+///
+/// Not for a processor with a TSC deadline timer: there Linux has nothing to calibrate, takes the timer for granted and sets up no other one
+/// (`apic_needs_pit`), so that without it the first kernel thread that waits waits for ever.
 pub const QUICK_BOOT_ARGUMENTS: &str = "noapictimer no_timer_check";
 
 /// What the restorer's command line needs so that it lives in the region alone: every other range of RAM above 1 MiB

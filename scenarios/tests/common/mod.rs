@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 #![allow(dead_code, reason = "not every test uses all of it")]
 
-use agent_protocol::message::{Answer, Ask, Partition, PartitionKind, Workload};
+use agent_protocol::message::{Answer, Ask, Partition, PartitionKind, ReadyWhy, Workload};
+use devices::PowerRequest;
+use devices::acpi_pm::SleepState;
 use devices::disk::{Disk, DiskConfig, Latency, Media};
 use firmware::boot::Payload;
 use guest_kernels::provision;
@@ -16,10 +18,10 @@ pub const SECOND: u64 = 1_000_000_000;
 pub const COMMAND_LINE: &str = "console=ttyS0 panic=-1 oops=panic random.trust_cpu=on resume=/dev/vda2 suspend.pm_test_delay=1 \
      kjvm.role=A kjvm.epoch=1000";
 
-fn blank_disk(mib: u64) -> Disk {
-    let config =
-        DiskConfig { id: 0, serial: Some("kjvm-0".into()), read_only: false, latency: Latency::default() };
-    Disk::new(config, Media::blank(mib << 20).unwrap())
+/// A disk with these contents.
+pub fn disk(id: u8, media: Media) -> Disk {
+    let serial = Some(format!("kjvm-{id}"));
+    Disk::new(DiskConfig { id, serial, read_only: false, latency: Latency::default() }, media)
 }
 
 /// A kernel of the catalogue in a machine with a blank disk, about to execute its first instruction.
@@ -44,7 +46,7 @@ pub fn boot(machine: &mut Machine, name: &str, entry: Entry, command_line: &str)
 fn guest_of(name: &str, config: Config, entry: Entry) -> Guest {
     let memory = if name.starts_with("stock-") { 512 << 20 } else { 256 << 20 };
     let config = Config { memory, ..config };
-    let mut machine = Machine::new(config, vec![blank_disk(320)]).unwrap();
+    let mut machine = Machine::new(config, vec![disk(0, Media::blank(320 << 20).unwrap())]).unwrap();
     boot(&mut machine, name, entry, COMMAND_LINE);
     Guest::new(machine)
 }
@@ -74,8 +76,14 @@ pub fn wait_ready(guest: &mut Guest) {
 
 /// ext4, swap and all workloads on the blank disk.
 pub fn start_workloads(guest: &mut Guest) {
+    start_workloads_beside(guest, &[]);
+}
+
+/// The same, with these partitions behind ext4 and swap.
+pub fn start_workloads_beside(guest: &mut Guest, others: &[Partition]) {
     let partition = |mib, kind| Partition { mib, kind };
-    let partitions = vec![partition(64, PartitionKind::Linux), partition(192, PartitionKind::Swap)];
+    let mut partitions = vec![partition(64, PartitionKind::Linux), partition(192, PartitionKind::Swap)];
+    partitions.extend_from_slice(others);
     ask(guest, &Ask::Partition { disk: "/dev/vda".into(), partitions });
     ask(guest, &Ask::MakeExt4 { device: "/dev/vda1".into(), arguments: Vec::new() });
     let (device, at, fstype) = ("/dev/vda1".into(), "/data".into(), "ext4".into());
@@ -105,4 +113,42 @@ pub fn workloads_are_clean(guest: &mut Guest) {
         guest.rest(SECOND / 5);
     }
     give_up(guest, "workloads stand still");
+}
+
+/// The longest a sleep or a jump may take, in the guest's time.
+pub const PATIENCE: u64 = 60 * SECOND;
+
+/// Asks for something that takes the machine away.
+pub fn depart(guest: &mut Guest, ask: &Ask) {
+    if let Err(error) = guest.depart(ask, PATIENCE) {
+        give_up(guest, &format!("{ask:?}: {error}"));
+    }
+}
+
+/// Waits for a request to sleep in this state.
+pub fn falls_asleep(guest: &mut Guest, state: SleepState) {
+    match guest.run_to_power_request(PATIENCE) {
+        Ok(PowerRequest::Sleep { slp_typ }) if SleepState::of_slp_typ(slp_typ) == Some(state) => {}
+        other => give_up(guest, &format!("expected {state:?}, found {other:?}")),
+    }
+}
+
+/// Waits for the kernel that slept to say that it is back, and that all went well.
+pub fn returns(guest: &mut Guest) {
+    match guest.wait_ready(PATIENCE) {
+        Ok(ready) if ready.why == ReadyWhy::Return => {
+            let outcome = ready.outcome.map(|outcome| outcome.result);
+            if !matches!(outcome, Some(Ok(_))) {
+                give_up(guest, &format!("came back with {outcome:?}"));
+            }
+        }
+        other => give_up(guest, &format!("expected a return, found {other:?}")),
+    }
+}
+
+/// Sleeps until what the guest armed wakes the machine.
+pub fn wakes(guest: &mut Guest) {
+    if let Err(error) = guest.machine.sleep_until_wake(&mut guest.tape) {
+        give_up(guest, &error.to_string());
+    }
 }
