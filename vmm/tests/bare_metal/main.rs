@@ -145,6 +145,15 @@ guests! {
     ioapic(1) differs &[("registers", "reserved bits can be set")],
     tsc_deadline(1); without qemu "TCG has no TSC deadline before QEMU 9",
     x2apic(2); without qemu "TCG has no x2APIC before QEMU 9",
+    protected(1) differs &[
+        ("UD2", "RF is not set"),
+        ("level 1, stack not present", "#TS"),
+        ("level 1, stack too small", "found out too late"),
+        ("SYSCALL", "as AMD has it"),
+        ("two levels, reserved bit", "the error code lacks bit 0"),
+        ("three levels, reserved bit", "the error code lacks bit 0, and of a pointer it is not looked at"),
+        ("three levels, write", "pointers are marked as accessed"),
+    ],
     modes(1) differs &[("limit", "not looked at"), ("LOCK MOV", "LOCK is ignored")],
     extended_state(1) differs &[
         ("FXSAVE64", "reserved bytes are written as ones"),
