@@ -127,6 +127,8 @@ guests! {
     single_step(1) differs &[
         ("STI does not", "it does"),
         ("each iteration", "one more, which finds that there is none left"),
+    ],
+    breakpoints(1) differs &[
         ("breakpoint: ", "RF is not set"),
         ("breakpoint behind MOV SS", "hit"),
         ("two at once", "only one is told of"),
@@ -150,6 +152,8 @@ guests! {
         ("level 1, stack not present", "#TS"),
         ("level 1, stack too small", "found out too late"),
         ("SYSCALL", "as AMD has it"),
+    ],
+    legacy_paging(1) differs &[
         ("two levels, reserved bit", "the error code lacks bit 0"),
         ("three levels, reserved bit", "the error code lacks bit 0, and of a pointer it is not looked at"),
         ("three levels, write", "pointers are marked as accessed"),

@@ -2,42 +2,7 @@
 // and of 32 bits, compatibility, 64 bits (SDM 3A 9.8, 9.9; 3B 20.1). What is observed on the way is written down and printed at the end.
 
 #include "lib/start.inc"
-
-// Code below 64 KiB, its notes, and its stack.
-.set LOW, 0x8000
-.set NOTES, 0xa000
-.set LOW_STACK, 0x7000
-.set VECTORS, 0x6000
-#define AT(label) (label - low_code + LOW)
-
-// Writes down a name and a register of 32 bits; DS:EDI is where, with a base of 0.
-.macro note name, value
-    mov dword ptr [edi], offset 77f
-    mov [edi + 4], \value
-    add edi, 8
-    .pushsection .rodata
-77: .asciz "\name"
-    .popsection
-.endm
-
-.macro note_constant name, value:vararg
-    mov eax, \value
-    note "\name", eax
-.endm
-
-// Runs what follows, up to `caught_16`, in real mode; then EAX is its exception, or 0xff.
-.macro try_16
-    mov word ptr [AT(resume_16)], offset AT(99f)
-    mov word ptr [AT(start_16)], offset AT(98f)
-    mov [AT(stack_16)], sp
-    mov dword ptr [AT(vector_16)], 0xff
-98:
-.endm
-
-.macro caught_16 name
-99: mov eax, [AT(vector_16)]
-    note "\name", eax
-.endm
+#include "lib/real_mode.inc"
 
 main:
     mov esi, offset low_code
@@ -379,27 +344,7 @@ interrupt_20:
     add ecx, LOW_STACK
     iret
 
-stubs_16:
-    .set vector, 0
-    .rept 32
-        .byte 0x6a, vector                  // push imm8
-        .byte 0xe9
-        .word common_16 - (. + 2)
-        .set vector, vector + 1
-    .endr
-common_16:
-    xor ax, ax
-    mov ds, ax
-    pop ax
-    movzx eax, ax
-    mov [AT(vector_16)], eax
-    pop ax
-    sub ax, [AT(start_16)]
-    movzx eax, ax
-    mov [AT(at_16)], eax
-    mov ss, [AT(zero_16)]
-    mov sp, [AT(stack_16)]
-    jmp word ptr [AT(resume_16)]
+    exceptions_16
 
 .balign 8
 real_idt: .word 32 * 4 - 1
