@@ -3,18 +3,30 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The file's bytes, and where it is.
+use tempfile::TempDir;
+
+/// A file, as long as this lives.
 pub struct Guest {
-    pub path: PathBuf,
-    pub bytes: Vec<u8>,
+    directory: TempDir,
 }
 
-/// Assembles `guests/NAME.S` for one of the engines: tests run at the same time.
-pub fn guest(name: &str, engine: &str) -> Guest {
+impl Guest {
+    /// Where it is.
+    pub fn path(&self) -> PathBuf {
+        self.directory.path().join("guest")
+    }
+
+    /// What is in it.
+    pub fn bytes(&self) -> Vec<u8> {
+        std::fs::read(self.path()).unwrap()
+    }
+}
+
+/// Assembles `guests/NAME.S`.
+pub fn guest(name: &str) -> Guest {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bare_metal/guests");
-    let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let linked = directory.join(format!("{name}-{engine}.elf64"));
-    let path = directory.join(format!("{name}-{engine}"));
+    let guest = Guest { directory: TempDir::with_prefix("kjvm-guest-").unwrap() };
+    let (linked, path) = (guest.directory.path().join("elf64"), guest.path());
     run(Command::new("gcc")
         .args(["-nostdlib", "-static", "-no-pie", "-Wa,--fatal-warnings"])
         .arg("-Wl,--build-id=none,-n,-Ttext=0x100000,-z,noexecstack,--no-warn-rwx-segments")
@@ -22,8 +34,7 @@ pub fn guest(name: &str, engine: &str) -> Guest {
         .arg(sources.join(format!("{name}.S"))));
     // 64-bit code in a 32-bit file, as Multiboot wants it.
     run(Command::new("objcopy").args(["-O", "elf32-i386"]).args([&linked, &path]));
-    let bytes = std::fs::read(&path).unwrap();
-    Guest { path, bytes }
+    guest
 }
 
 fn run(command: &mut Command) {

@@ -11,7 +11,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Runs a guest to its end.
 pub fn run(name: &str, processors: u32) -> Run {
-    let guest = assemble::guest(name, "qemu");
+    let guest = assemble::guest(name);
     // Its clock counts instructions as ours does: nothing depends on how busy the host is.
     let mut child = Command::new("qemu-system-x86_64")
         .args([
@@ -28,7 +28,7 @@ pub fn run(name: &str, processors: u32) -> Run {
         .args(["-chardev", "stdio,id=log,signal=off", "-device", "isa-debugcon,iobase=0xe9,chardev=log"])
         .args(["-device", "isa-debug-exit,iobase=0xf4"])
         .arg("-kernel")
-        .arg(&guest.path)
+        .arg(guest.path())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())

@@ -2,7 +2,7 @@
 
 use devices::{Event, Observer, PowerRequest, VirtualTime};
 use firmware::boot::Payload;
-use vmm::{Autopsy, Config, Entry, Limit, Machine, Stop};
+use vmm::{Autopsy, Config, Digest, Entry, Limit, Machine, Stop};
 
 use crate::{End, MEMORY, Run, assemble};
 
@@ -22,18 +22,51 @@ impl Observer for Log {
     }
 }
 
-/// Runs a guest to its end.
-pub fn run(name: &str, processors: u32) -> Run {
-    let guest = assemble::guest(name, "software");
-    let config = Config { processors, memory: MEMORY, ..Config::default() };
-    let mut machine = Machine::new(config, Vec::new()).unwrap();
-    let payload = Payload { kernel: &guest.bytes, initrd: None, command_line: "" };
-    machine.boot(Entry::Multiboot, &payload).unwrap();
-    let mut log = Log::default();
-    let end = match machine.run(LIMIT, &mut log) {
-        Stop::Power(PowerRequest::DebugExit { status }) => End::Exit(status),
-        Stop::Power(PowerRequest::Reset) | Stop::TripleFault { .. } => End::Reset,
-        other => End::Other(format!("{other:?}\n{}", Autopsy::of(&machine))),
-    };
-    Run { text: String::from_utf8_lossy(&log.0).into_owned(), end }
+/// A guest in its machine.
+pub struct Guest {
+    machine: Machine,
+    log: Log,
+}
+
+impl Guest {
+    /// About to execute its first instruction.
+    pub fn new(name: &str, processors: u32) -> Self {
+        let kernel = assemble::guest(name).bytes();
+        let config = Config { processors, memory: MEMORY, ..Config::default() };
+        let mut machine = Machine::new(config, Vec::new()).unwrap();
+        let payload = Payload { kernel: &kernel, initrd: None, command_line: "" };
+        machine.boot(Entry::Multiboot, &payload).unwrap();
+        Self { machine, log: Log::default() }
+    }
+
+    /// Runs it to its end.
+    pub fn run(&mut self) -> Run {
+        let stop = self.machine.run(LIMIT, &mut self.log);
+        self.ended(stop)
+    }
+
+    /// The same in pieces of so many instructions.
+    pub fn run_in_pieces(&mut self, mut pieces: impl Iterator<Item = u64>) -> Run {
+        loop {
+            let instructions = pieces.next().map(|piece| self.machine.instructions() + piece);
+            match self.machine.run(Limit { instructions, ..LIMIT }, &mut self.log) {
+                Stop::Instructions => {}
+                stop => return self.ended(stop),
+            }
+        }
+    }
+
+    /// Of the machine as it is now.
+    pub fn digest(&mut self) -> Digest {
+        self.machine.digest()
+    }
+
+    fn ended(&self, stop: Stop) -> Run {
+        let end = match stop {
+            Stop::Power(PowerRequest::DebugExit { status }) => End::Exit(status),
+            Stop::Power(PowerRequest::Reset) | Stop::TripleFault { .. } => End::Reset,
+            other => End::Other(format!("{other:?}\n{}", Autopsy::of(&self.machine))),
+        };
+        Run { text: String::from_utf8_lossy(&self.log.0).into_owned(), end }
+    }
 }
