@@ -92,6 +92,17 @@ fn compare_pieces(name: &str, processors: u32) {
     assert_eq!(cut.digest(), whole.digest(), "{name}");
 }
 
+/// Whose turn it is when is nothing that a guest can see the end of.
+#[test]
+fn processors_may_take_turns_of_any_length() {
+    for name in ["processors", "x2apic"] {
+        for (quantum, seed) in [(1, 1), (2, 7), (30, 3), (1_000, 9), (100_000, 1)] {
+            let config = vmm::Config { processors: 2, quantum, seed, ..vmm::Config::default() };
+            golden::assert_but_for(name, &software::Guest::with(name, config).run(), &[]);
+        }
+    }
+}
+
 guests! {
     delivery(1) differs &[
         ("stack of the interrupt stack table", "SS becomes null without a change of privilege"),

@@ -31,8 +31,13 @@ pub struct Guest {
 impl Guest {
     /// About to execute its first instruction.
     pub fn new(name: &str, processors: u32) -> Self {
+        Self::with(name, Config { processors, ..Config::default() })
+    }
+
+    /// The same in another machine.
+    pub fn with(name: &str, config: Config) -> Self {
         let kernel = assemble::guest(name).bytes();
-        let config = Config { processors, memory: MEMORY, ..Config::default() };
+        let config = Config { memory: MEMORY, ..config };
         let mut machine = Machine::new(config, Vec::new()).unwrap();
         let payload = Payload { kernel: &kernel, initrd: None, command_line: "" };
         machine.boot(Entry::Multiboot, &payload).unwrap();
