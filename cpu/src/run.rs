@@ -180,7 +180,9 @@ impl Exec<'_> {
             }
             if let Some(leave) = self.leave.take() {
                 self.attention = true;
-                return Next::Leave(leave);
+                // A triple fault is the end, even one at a table that is on the bus.
+                let ends = leave == Leave::Bus && self.state.activity == Activity::Shutdown;
+                return Next::Leave(if ends { Leave::Shutdown } else { leave });
             }
             match self.state.activity {
                 Activity::Running => {}

@@ -215,6 +215,8 @@ guests! {
     ],
     model_specific(1); without qemu "TCG refuses no register and no value",
     alignment(1); without qemu "TCG checks no alignment",
+    no_descriptors(1),
+    hostile(1); without qemu "what is nowhere is other than on our board",
     segment_limits(1); without qemu "TCG looks neither at limits nor at the types of data segments",
     triple_fault(1),
     translations(1),
