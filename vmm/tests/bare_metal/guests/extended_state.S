@@ -1,20 +1,9 @@
 // FXSAVE, FXRSTOR, XSAVE and their formats; when floating point is switched off; its exceptions (SDM 1 10.5, 13; SDM 3A 2.5).
 
 #include "lib/start.inc"
+#include "lib/paging.inc"
 
 .set AREA, FREE
-
-.macro set_cr register, bits:vararg
-    mov rax, \register
-    or rax, \bits
-    mov \register, rax
-.endm
-
-.macro clear_cr register, bits:vararg
-    mov rax, \register
-    and rax, ~(\bits)
-    mov \register, rax
-.endm
 
 .macro fill value
     mov edi, AREA
@@ -145,7 +134,7 @@ main:
     xor ecx, ecx
     xgetbv
     caught
-    set_cr cr4, CR4_OSXSAVE
+    set_bits cr4, CR4_OSXSAVE
     mov eax, 3
     xor edx, edx
     xor ecx, ecx
@@ -287,24 +276,24 @@ main:
         caught
     .endm
     emms
-    set_cr cr0, CR0_TS
+    set_bits cr0, CR0_TS
     all "CR0.TS"
     try "CLTS"
     clts
     caught
-    set_cr cr0, CR0_TS
-    clear_cr cr0, CR0_MP
+    set_bits cr0, CR0_TS
+    clear_bits cr0, CR0_MP
     try "CR0.TS without MP, FWAIT"
     fwait
     caught
     clts
-    set_cr cr0, CR0_EM
+    set_bits cr0, CR0_EM
     all "CR0.EM"
-    clear_cr cr0, CR0_EM
-    set_cr cr0, CR0_MP
-    clear_cr cr4, CR4_OSFXSR
+    clear_bits cr0, CR0_EM
+    set_bits cr0, CR0_MP
+    clear_bits cr4, CR4_OSFXSR
     all "no CR4.OSFXSR"
-    set_cr cr4, CR4_OSFXSR
+    set_bits cr4, CR4_OSFXSR
 
     // Exceptions.
     fninit
@@ -347,11 +336,11 @@ main:
     show "mxcsr", rax
     movd eax, xmm0
     show "xmm0", rax
-    clear_cr cr4, CR4_OSXMMEXCPT
+    clear_bits cr4, CR4_OSXMMEXCPT
     try "SSE, divide by zero without CR4.OSXMMEXCPT"
     divss xmm0, xmm1
     caught
-    set_cr cr4, CR4_OSXMMEXCPT
+    set_bits cr4, CR4_OSXMMEXCPT
     ldmxcsr [default_mxcsr]
     ret
 

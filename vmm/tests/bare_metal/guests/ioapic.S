@@ -2,6 +2,7 @@
 
 #include "lib/start.inc"
 #include "lib/apic.inc"
+#include "lib/isa.inc"
 
 .set IOAPIC, 0xfec00000
 .set TIMER_PIN, 2
@@ -10,7 +11,6 @@
 .set LEVEL, 0x61
 .set LEVEL_TRIGGERED, 1 << 15
 .set REMOTE_IRR, 1 << 14
-.set COM1, 0x3f8
 
 .macro select register
     mov dword ptr [r14], \register
@@ -27,41 +27,6 @@
     select 0x10+2*\pin
     mov eax, [r14 + 0x10]
     show "\name", rax
-.endm
-
-.macro port_out port, value
-    mov al, \value
-    out \port, al
-.endm
-
-.macro timer
-    port_out 0x43, 0x30
-    port_out 0x40, 100
-    port_out 0x40, 0
-.endm
-
-.macro serial_out register, value
-    mov edx, COM1 + \register
-    mov al, \value
-    out dx, al
-.endm
-
-.macro idle
-    mov ecx, 300000
-95: pause
-    loop 95b
-.endm
-
-.macro let_in
-    sti
-    nop
-    nop
-    cli
-.endm
-
-.macro show_taken
-    show "taken", [taken]
-    mov qword ptr [taken], 0
 .endm
 
 main:
@@ -89,7 +54,7 @@ main:
 
     // An edge.
     redirect TIMER_PIN, EDGE
-    timer
+    timer 0, 100
     idle
     let_in
     about "edge"
@@ -98,13 +63,13 @@ main:
     let_in
     show_taken
     redirect TIMER_PIN, EDGE | MASKED
-    timer
+    timer 0, 100
     idle
     let_in
     about "edge, masked"
     show_taken
     redirect TIMER_PIN, EDGE
-    timer
+    timer 0, 100
     idle
     let_in
     about "edge, again"
@@ -161,7 +126,7 @@ main:
     // Another vector and mode.
     on 2, take
     redirect TIMER_PIN, 4 << 8
-    timer
+    timer 0, 100
     idle
     about "NMI"
     show_taken
@@ -174,6 +139,3 @@ take_without_end:
     inc qword ptr [taken]
     ret
 
-.bss
-.balign 8
-taken: .skip 8

@@ -2,17 +2,12 @@
 
 #include "lib/start.inc"
 #include "lib/apic.inc"
+#include "lib/isa.inc"
 
 .set TIMER, 0x20
 .set SERIAL, 0x24
 .set SPURIOUS_FIRST, 0x27
 .set CLOCK, 0x28
-.set COM1, 0x3f8
-
-.macro port_out port, value
-    mov al, \value
-    out \port, al
-.endm
 
 // Programs both controllers; AUTO is 2 for automatic end of interrupt. All lines stay masked.
 .macro controllers auto
@@ -34,36 +29,6 @@
     in al, \port
     movzx eax, al
     show "\name", rax
-.endm
-
-.macro timer mode, count
-    port_out 0x43, 0x30 | (\mode) << 1
-    port_out 0x40, (\count) & 0xff
-    port_out 0x40, (\count) >> 8
-.endm
-
-.macro serial_out register, value
-    mov edx, COM1 + \register
-    mov al, \value
-    out dx, al
-.endm
-
-.macro idle
-    mov ecx, 300000
-95: pause
-    loop 95b
-.endm
-
-.macro let_in
-    sti
-    nop
-    nop
-    cli
-.endm
-
-.macro show_taken
-    show "taken", [taken]
-    mov qword ptr [taken], 0
 .endm
 
 .macro wait_taken count
@@ -268,5 +233,4 @@ take_and_end:
 
 .bss
 .balign 8
-taken: .skip 8
 last: .skip 8

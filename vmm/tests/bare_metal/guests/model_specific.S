@@ -1,6 +1,7 @@
 // Model-specific registers: those that there are not, and values that they refuse (SDM 4).
 
 #include "lib/start.inc"
+#include "lib/msr.inc"
 
 .macro read name, register
     mov ecx, \register
@@ -10,20 +11,13 @@
 .endm
 
 .macro write name, register, value:vararg
-    mov ecx, \register
-    mov rax, \value
-    mov rdx, rax
-    shr rdx, 32
     try "\name"
-    wrmsr
+    write_msr \register, \value
     caught
 .endm
 
 .macro show_msr register
-    mov ecx, \register
-    rdmsr
-    shl rdx, 32
-    or rax, rdx
+    read_msr \register
     show "value", rax
 .endm
 

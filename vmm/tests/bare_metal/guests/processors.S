@@ -219,16 +219,6 @@ who:
     mov [is_first], rax
     ret
 
-until_an_interrupt:
-    mov qword ptr [ready], 1
-    sti
-1:  pause
-    cmp qword ptr [counts + 8], 0
-    je 1b
-    cli
-    mov qword ptr [ready], 0
-    ret
-
 until_two_interrupts:
     mov qword ptr [ready], 1
     sti
@@ -334,8 +324,6 @@ look_at_registers:
 
 .bss
 .balign 8
-counts: .skip 16
-ready: .skip 8
 number: .skip 8
 is_first: .skip 8
 sum: .skip 8

@@ -1,14 +1,7 @@
 // SYSCALL, SYSRET, SYSENTER, SYSEXIT, SWAPGS (SDM 3A 5.8.7, 5.8.8).
 
 #include "lib/start.inc"
-
-.macro write_msr register, value:vararg
-    mov ecx, \register
-    mov rax, \value
-    mov rdx, rax
-    shr rdx, 32
-    wrmsr
-.endm
+#include "lib/msr.inc"
 
 .macro show_segments
     show "cs", [frame + FRAME_CS]

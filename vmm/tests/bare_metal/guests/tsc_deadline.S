@@ -1,24 +1,10 @@
 // The local APIC's timer in TSC-deadline mode, and the counter it looks at (SDM 3A 10.5.4.1, SDM 3B 17.17).
 
 #include "lib/start.inc"
+#include "lib/msr.inc"
 #include "lib/apic.inc"
 
 .set TICK, 0x41
-
-.macro read_msr register
-    mov ecx, \register
-    rdmsr
-    shl rdx, 32
-    or rax, rdx
-.endm
-
-.macro write_msr register, value:vararg
-    mov ecx, \register
-    mov rax, \value
-    mov rdx, rax
-    shr rdx, 32
-    wrmsr
-.endm
 
 // RBX becomes the counter so many ticks from now.
 .macro from_now ticks:vararg

@@ -1,25 +1,11 @@
 // The local APIC in x2APIC mode, and the way there and back (SDM 3A 10.12).
 
 #include "lib/start.inc"
+#include "lib/msr.inc"
 #include "lib/processors.inc"
 
 .set ENABLED, 1 << 11
 .set EXTENDED, 1 << 10
-
-.macro read_msr register
-    mov ecx, \register
-    rdmsr
-    shl rdx, 32
-    or rax, rdx
-.endm
-
-.macro write_msr register, value:vararg
-    mov ecx, \register
-    mov rax, \value
-    mov rdx, rax
-    shr rdx, 32
-    wrmsr
-.endm
 
 .macro x2 register
     read_msr MSR_X2APIC + (\register) / 16
@@ -163,19 +149,7 @@ switch:
     mov [logical], rax
     ret
 
-until_an_interrupt:
-    mov qword ptr [ready], 1
-    sti
-1:  pause
-    cmp qword ptr [counts + 8], 0
-    je 1b
-    cli
-    mov qword ptr [ready], 0
-    ret
-
 .bss
 .balign 8
-counts: .skip 16
-ready: .skip 8
 id: .skip 8
 logical: .skip 8
