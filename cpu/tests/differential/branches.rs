@@ -12,9 +12,12 @@ const SELECTORS: [u16; 22] = [
     0x80, 0xfff8, 0x2f,
 ];
 
+/// The only one that SS takes.
+const USER_DATA: u16 = 0x2b;
+
 impl Draft {
     pub fn selector(&mut self) -> u16 {
-        self.random.pick(&SELECTORS)
+        if self.random.once_in(3) { USER_DATA } else { self.random.pick(&SELECTORS) }
     }
 
     /// One that is likely to be good for code.

@@ -10,11 +10,14 @@ use crate::compare::differences;
 use crate::excuses::excuse;
 use crate::interpreted::Failure;
 
+const BREAKPOINT: u8 = 3;
+
 #[derive(Default)]
 pub struct Report {
     cases: u64,
     /// Cases by the exception they ended with.
     vectors: BTreeMap<u8, u64>,
+    /// Cases of each form that came to the INT3 after it.
     covered: BTreeMap<String, u64>,
     skipped: BTreeMap<&'static str, Vec<Form>>,
     excused: BTreeMap<&'static str, u64>,
@@ -33,7 +36,8 @@ impl Report {
     /// False if they differ.
     pub fn compare(&mut self, case: &Case, host: &Outcome, ours: Result<Outcome, Failure>) -> bool {
         self.cases += 1;
-        *self.covered.entry(case.form.to_string()).or_default() += 1;
+        let completed = self.covered.entry(case.form.to_string()).or_default();
+        *completed += u64::from(host.vector == BREAKPOINT);
         *self.vectors.entry(host.vector).or_default() += 1;
         let differences = match &ours {
             Ok(ours) => differences(case, host, ours),
@@ -77,6 +81,10 @@ impl Report {
         for (reason, cases) in &self.excused {
             let _ = writeln!(text, "{cases} cases may differ: {reason}");
         }
+        let faulting =
+            self.covered.iter().filter(|(_, completed)| **completed == 0).map(|(form, _)| form.as_str());
+        let faulting: Vec<&str> = faulting.collect();
+        let _ = writeln!(text, "{} forms always fault: {}", faulting.len(), faulting.join(" "));
         println!("{text}");
         let mut forms: Vec<String> = self.mismatches.iter().map(|(form, _)| form.to_string()).collect();
         forms.dedup();
