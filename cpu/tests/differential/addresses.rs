@@ -2,8 +2,9 @@
 
 use iced_x86::{OpKind, Register};
 
-use crate::arena::{CODE, DATA, FS_BASE, GS_BASE, PAGE, READ_ONLY, STACK};
+use crate::arena::{CODE, DATA, PAGE, READ_ONLY, STACK};
 use crate::draft::{Draft, Unfit};
+use crate::segments;
 
 impl Draft {
     /// Where an operand of so many bytes shall lie: mostly in [`DATA`], now and then over an edge of it, or nowhere.
@@ -31,14 +32,18 @@ impl Draft {
         }
     }
 
-    /// Bits of the address: those of the mode, at times less.
+    /// Bits of the address: those of the mode, at times those that a prefix makes of them.
     pub fn address_bits(&mut self) -> u32 {
-        if self.random.once_in(8) { self.form.bits / 2 } else { self.form.bits }
+        match self.form.bits {
+            bits if !self.random.once_in(8) => bits,
+            32 => 16,
+            _ => 32,
+        }
     }
 
     /// A segment override, or none. In 16 bits only a segment with a base leads anywhere.
     fn segment(&mut self, address_bits: u32) -> Register {
-        let rare = if address_bits == 16 { 1 } else { 8 };
+        let rare = if address_bits == 16 && self.form.bits != 16 { 1 } else { 8 };
         if !self.random.once_in(rare) {
             return Register::None;
         }
@@ -58,8 +63,11 @@ impl Draft {
         self.note_operand(target, bytes);
         self.instruction.set_op_kind(operand, OpKind::Memory);
         self.instruction.set_segment_prefix(segment);
-        let offset = self.offset_of(target, bytes, segment)?;
-        if address_bits == 16 { self.address_16(offset) } else { self.address(offset, address_bits) }
+        if address_bits == 16 {
+            self.address_16(target, bytes, segment)
+        } else {
+            self.address(target, bytes, segment, address_bits)
+        }
     }
 
     /// The operand of MOV at an absolute offset.
@@ -71,7 +79,7 @@ impl Draft {
         self.instruction.set_op_kind(operand, OpKind::Memory);
         self.instruction.set_segment_prefix(segment);
         self.instruction.set_memory_displ_size(address_bits / 8);
-        let offset = self.offset_of(target, bytes, segment)?;
+        let offset = self.offset_of(target, bytes, segment_or(segment, Register::DS))?;
         if offset & !mask(address_bits) != 0 {
             return Err(Unfit);
         }
@@ -92,7 +100,8 @@ impl Draft {
             self.instruction.set_segment_prefix(segment);
         }
         let target = self.target(bytes);
-        let offset = self.offset_of(target, bytes, segment)?;
+        let usual = if may_override { Register::DS } else { Register::ES };
+        let offset = self.offset_of(target, bytes, segment_or(segment, usual))?;
         self.fix(register, offset)?;
         self.note_operand(target, bytes);
         Ok(target)
@@ -100,28 +109,26 @@ impl Draft {
 
     /// Offset in a segment. That the last byte's offset is less than the first one's may be a fault or not (SDM 3A 5.3).
     fn offset_of(&self, target: u64, bytes: u64, segment: Register) -> Result<u64, Unfit> {
-        let base = match segment {
-            Register::FS => FS_BASE,
-            Register::GS => GS_BASE,
-            _ => 0,
-        };
-        let mask = mask(self.form.bits);
+        let base = segments::base(self.form, &self.selectors, segment);
+        let mask = mask(self.form.bits.max(32));
         let offset = target.wrapping_sub(base) & mask;
-        let wraps = self.form.bits == 32 && offset + bytes > mask;
+        let wraps = self.form.bits != 64 && offset + bytes > mask;
         if wraps { Err(Unfit) } else { Ok(offset) }
     }
 
-    fn address(&mut self, offset: u64, bits: u32) -> Result<(), Unfit> {
-        if offset & !mask(bits) != 0 {
-            return Err(Unfit);
-        }
+    fn address(&mut self, target: u64, bytes: u64, segment: Register, bits: u32) -> Result<(), Unfit> {
         if self.form.bits == 64 && self.random.once_in(8) {
+            let offset = self.offset_of(target, bytes, segment)?;
             return self.relative(offset, bits);
         }
         let base = if self.random.once_in(6) { Register::None } else { self.address_register(bits) };
         let mut index = if self.random.once_in(2) { self.address_register(bits) } else { Register::None };
         if matches!(index, Register::RSP | Register::ESP) {
             index = Register::None;
+        }
+        let offset = self.offset_of(target, bytes, segment_or(segment, usual_segment(base)))?;
+        if offset & !mask(bits) != 0 {
+            return Err(Unfit);
         }
         let scale = if index == Register::None { 1 } else { 1 << self.random.below(4) };
         self.instruction.set_memory_base(base);
@@ -165,7 +172,7 @@ impl Draft {
     }
 
     fn relative(&mut self, offset: u64, bits: u32) -> Result<(), Unfit> {
-        if offset.abs_diff(CODE.start) > 1 << 30 {
+        if offset & !mask(bits) != 0 || offset.abs_diff(CODE.start) > 1 << 30 {
             return Err(Unfit);
         }
         self.instruction.set_memory_base(if bits == 64 { Register::RIP } else { Register::EIP });
@@ -174,7 +181,7 @@ impl Draft {
         Ok(())
     }
 
-    fn address_16(&mut self, offset: u64) -> Result<(), Unfit> {
+    fn address_16(&mut self, target: u64, bytes: u64, segment: Register) -> Result<(), Unfit> {
         const SHAPES: [(Register, Register); 9] = [
             (Register::BX, Register::SI),
             (Register::BX, Register::DI),
@@ -186,10 +193,11 @@ impl Draft {
             (Register::BX, Register::None),
             (Register::None, Register::None),
         ];
+        let (base, index) = self.random.pick(&SHAPES);
+        let offset = self.offset_of(target, bytes, segment_or(segment, usual_segment(base)))?;
         if offset > 0xffff {
             return Err(Unfit);
         }
-        let (base, index) = self.random.pick(&SHAPES);
         self.instruction.set_memory_base(base);
         self.instruction.set_memory_index(index);
         let known = self.value(index);
@@ -219,6 +227,18 @@ impl Draft {
     fn address_register(&mut self, bits: u32) -> Register {
         let first = if bits == 64 { Register::RAX } else { Register::EAX };
         first + self.random.below(self.general_registers()) as u32
+    }
+}
+
+fn segment_or(segment: Register, usual: Register) -> Register {
+    if segment == Register::None { usual } else { segment }
+}
+
+/// Segment of an operand with this base.
+fn usual_segment(base: Register) -> Register {
+    match base.full_register() {
+        Register::RSP | Register::RBP => Register::SS,
+        _ => Register::DS,
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::fmt;
 
-use iced_x86::{Code, Instruction};
+use iced_x86::{Code, Instruction, OpKind, Register};
 
 use crate::arena::Memory;
+use crate::segments;
 
-/// An instruction with its operand kinds and sizes, in a code segment of 32 or 64 bits.
+/// An instruction with its operand kinds and sizes, in a code segment of 16, 32 or 64 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Form {
     pub code: Code,
@@ -24,6 +25,7 @@ impl fmt::Display for Form {
 pub struct Registers {
     /// RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8 to R15.
     pub gpr: [u64; 16],
+    /// Offset in CS.
     pub rip: u64,
     pub rflags: u64,
     /// ES, CS, SS, DS, FS, GS.
@@ -86,6 +88,39 @@ pub struct Case {
     pub bytes: Vec<u8>,
     pub registers: Registers,
     pub memory: Memory,
+}
+
+impl Case {
+    /// Linear address of the instruction.
+    pub fn linear_ip(&self) -> u64 {
+        self.registers.rip + segments::code_base(self.form)
+    }
+
+    /// Value of a general register, or base of a segment register, at the start.
+    pub fn value(&self, register: Register) -> u64 {
+        if !register.is_gpr() {
+            return segments::base(self.form, &self.registers.selectors, register);
+        }
+        let whole = self.registers.gpr[register.full_register().number()];
+        match register {
+            Register::AH | Register::BH | Register::CH | Register::DH => whole >> 8 & 0xff,
+            _ => whole & u64::MAX >> (64 - 8 * register.size()),
+        }
+    }
+
+    /// Linear address of the memory operand.
+    pub fn operand_address(&self) -> Option<u64> {
+        let operand = (0..self.instruction.op_count())
+            .find(|operand| self.instruction.op_kind(*operand) == OpKind::Memory)?;
+        let address =
+            self.instruction.virtual_address(operand, 0, |register, _, _| Some(self.value(register)))?;
+        Some(self.wrap(address))
+    }
+
+    /// A linear address after addition.
+    pub fn wrap(&self, address: u64) -> u64 {
+        if self.form.bits == 64 { address } else { address & 0xffff_ffff }
+    }
 }
 
 /// How it ended: always with an exception, be it that of the INT3 that follows.

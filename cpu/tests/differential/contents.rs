@@ -1,20 +1,14 @@
 //! What lies in memory where operands are: values of the right type, and images that an instruction loads.
 
-use std::ops::RangeInclusive;
-
-use iced_x86::{MemorySize, Mnemonic, OpKind, Register};
+use iced_x86::{MemorySize, Mnemonic, Register};
 
 use crate::draft::Draft;
 use crate::fpu;
+use crate::loadable::MM;
 use crate::random::Random;
 
 /// Trap flag: what executes next would be stepped, and stepping is the host's business.
 const TF: u64 = 1 << 8;
-/// Thread-local storage and the processor's number in Linux's GDT: the host's business.
-const PRIVATE_SELECTORS: RangeInclusive<u16> = 0x60..=0x7f;
-/// AMD's misaligned-exception mask, which we do not have.
-const MM: u32 = 1 << 17;
-
 impl Draft {
     /// Fills operands in memory, and the stack if it is read.
     pub fn fill(&mut self) {
@@ -143,46 +137,6 @@ impl Draft {
                 8
             }
             _ => self.form.bits as usize / 8,
-        }
-    }
-
-    /// The selector that an instruction looks at, if it is neither immediate nor popped.
-    fn loaded_selector(&self) -> Option<u16> {
-        let (operand, is_pointer) = match self.form.code.mnemonic() {
-            Mnemonic::Lar | Mnemonic::Lsl | Mnemonic::Mov => (1, false),
-            Mnemonic::Verr | Mnemonic::Verw => (0, false),
-            Mnemonic::Lds | Mnemonic::Les | Mnemonic::Lfs | Mnemonic::Lgs | Mnemonic::Lss => (1, true),
-            Mnemonic::Jmp | Mnemonic::Call => (0, true),
-            _ => return None,
-        };
-        match self.instruction.op_kind(operand) {
-            OpKind::Register => Some(self.value(self.instruction.op_register(operand)) as u16),
-            OpKind::Memory => {
-                let (target, bytes) = self.operands.last()?;
-                let offset = if is_pointer { bytes - 2 } else { 0 };
-                Some(self.memory.get(target.wrapping_add(offset)) as u16)
-            }
-            _ => None,
-        }
-    }
-
-    /// Whether what an instruction loads means the same to both processors.
-    pub fn is_loadable(&self) -> bool {
-        if self.loaded_selector().is_some_and(|selector| PRIVATE_SELECTORS.contains(&selector)) {
-            return false;
-        }
-        let Some((target, _)) = self.operands.last() else { return true };
-        let word = |offset| self.memory.get(target.wrapping_add(offset));
-        match self.form.code.mnemonic() {
-            Mnemonic::Ldmxcsr => word(0) as u32 & MM == 0,
-            Mnemonic::Fxrstor | Mnemonic::Fxrstor64 => word(24) as u32 & MM == 0,
-            // Neither components that only the host has, nor its compacted form.
-            Mnemonic::Xrstor | Mnemonic::Xrstor64 => {
-                word(24) as u32 & MM == 0
-                    && word(512) & 0x7fff_fffc == word(512) & 0x7fff_0000
-                    && word(520) | word(528) == 0
-            }
-            _ => true,
         }
     }
 }

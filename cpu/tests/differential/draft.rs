@@ -5,6 +5,7 @@ use iced_x86::{Instruction, Register};
 use crate::arena::Memory;
 use crate::case::Form;
 use crate::random::Random;
+use crate::segments::{BOUNDED, CODE_16, CODE_32, CODE_64, DATA_16, DATA_FLAT};
 
 /// What was chosen cannot be encoded, or does not fit together: try again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub struct Draft {
     pub random: Random,
     pub instruction: Instruction,
     pub gpr: [u64; 16],
+    /// ES, CS, SS, DS, FS, GS.
+    pub selectors: [u16; 6],
     /// General registers, by bits, whose values lead somewhere.
     fixed: u32,
     pub memory: Memory,
@@ -31,11 +34,21 @@ impl Draft {
         let common = random.integer();
         for register in gpr.iter_mut().take(Self::registers_of(form) as usize) {
             *register = if alike { common } else { random.integer() };
-            if form.bits == 32 {
+            if form.bits != 64 {
                 *register &= 0xffff_ffff;
             }
         }
-        Self { form, random, instruction, gpr, fixed: 0, memory: Memory::pristine(), operands: Vec::new() }
+        let selectors = selectors(form, &mut random);
+        Self {
+            form,
+            random,
+            instruction,
+            gpr,
+            selectors,
+            fixed: 0,
+            memory: Memory::pristine(),
+            operands: Vec::new(),
+        }
     }
 
     fn registers_of(form: Form) -> u64 {
@@ -84,5 +97,15 @@ impl Draft {
         *whole = *whole & !mask | value;
         self.hold(register);
         Ok(())
+    }
+}
+
+/// Segments to start with: flat ones, or those that 16 bits reach; at times data segments with limits.
+fn selectors(form: Form, random: &mut Random) -> [u16; 6] {
+    let mut data = |usual| if random.once_in(8) { random.pick(&BOUNDED) } else { usual };
+    match form.bits {
+        64 => [0, CODE_64, DATA_FLAT, 0, 0, 0],
+        32 => [data(DATA_FLAT), CODE_32, DATA_FLAT, data(DATA_FLAT), DATA_FLAT, DATA_FLAT],
+        _ => [data(DATA_16), CODE_16, DATA_FLAT, data(DATA_16), DATA_FLAT, DATA_FLAT],
     }
 }

@@ -27,6 +27,11 @@ pub fn excuse(case: &Case, host: &Outcome, ours: &Outcome) -> Option<&'static st
         Mnemonic::Pusha | Mnemonic::Pushad if both_of_memory => {
             Some("which of several words is looked at first")
         }
+        Mnemonic::Lds | Mnemonic::Les | Mnemonic::Lfs | Mnemonic::Lgs | Mnemonic::Lss | Mnemonic::Jmp
+            if both_of_memory =>
+        {
+            Some("a far pointer is read in one part or in two")
+        }
         Mnemonic::Call if both_of_memory => {
             Some("the target is checked before or after the return address is pushed")
         }
@@ -47,7 +52,7 @@ pub fn excuse(case: &Case, host: &Outcome, ours: &Outcome) -> Option<&'static st
         | Mnemonic::Fnsave
         | Mnemonic::Fldenv
         | Mnemonic::Frstor
-            if both_of_memory =>
+            if both_of_memory || host.vector == PAGE_FAULT =>
         {
             Some("which part of a state area is looked at first")
         }

@@ -5,6 +5,8 @@ use cpu::cpuid::has_instruction;
 use iced_x86::{Code, CpuidFeature, DecoderOptions, Mnemonic};
 
 use crate::case::Form;
+use crate::native::has_local_table;
+use crate::segments::{CODE_16, CODE_32};
 
 /// Whether a form is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,10 +20,12 @@ pub enum Standing {
 
 /// Every instruction of user space, and those that only a kernel may execute.
 pub fn all() -> impl Iterator<Item = Form> {
-    [64, 32].into_iter().flat_map(|bits| Code::values().map(move |code| Form { code, bits })).filter(|form| {
-        let op_code = form.code.op_code();
-        op_code.is_instruction() && op_code.is_available_in_mode(form.bits)
-    })
+    [64, 32, 16].into_iter().flat_map(|bits| Code::values().map(move |code| Form { code, bits })).filter(
+        |form| {
+            let op_code = form.code.op_code();
+            op_code.is_instruction() && op_code.is_available_in_mode(form.bits)
+        },
+    )
 }
 
 /// Whether and why not.
@@ -37,15 +41,18 @@ pub fn standing(form: Form) -> Standing {
         return Standing::Skipped(reason);
     }
     if form.bits == 64 && !code.op_code().long_mode()
-        || form.bits == 32 && !code.op_code().compatibility_mode()
+        || form.bits != 64 && !code.op_code().compatibility_mode()
     {
         return Standing::Skipped("does not exist in long mode");
     }
     if is_different_on_amd(form) && is_amd() {
         return Standing::Skipped("AMD does it differently");
     }
-    if form.bits == 32 && !has_32_bit_code() {
+    if form.bits == 32 && !has_code_segment(CODE_32) {
         return Standing::Skipped("the host's kernel has no code segment of 32 bits");
+    }
+    if form.bits == 16 && !(has_local_table() && has_code_segment(CODE_16)) {
+        return Standing::Skipped("the host's kernel has no code segment of 16 bits");
     }
     if let Some(feature) = code.cpuid_features().iter().find(|feature| !host_has(**feature)) {
         return Standing::Skipped(missing_on_host(*feature));
@@ -70,7 +77,11 @@ fn not_comparable(form: Form) -> Option<&'static str> {
 
 fn is_decoded(form: Form) -> bool {
     let op_code = form.code.op_code();
-    let by_intel = if form.bits == 64 { op_code.intel_decoder64() } else { op_code.intel_decoder32() };
+    let by_intel = match form.bits {
+        64 => op_code.intel_decoder64(),
+        32 => op_code.intel_decoder32(),
+        _ => op_code.intel_decoder16(),
+    };
     by_intel && op_code.decoder_option() == DecoderOptions::NONE && form.code != Code::Popw_CS
 }
 
@@ -88,7 +99,7 @@ fn is_different_on_amd(form: Form) -> bool {
             | Code::Reservednop_rm32_r32_0F0D
             | Code::Reservednop_rm64_r64_0F0D
             | Code::Movsxd_r16_rm16
-    ) || form == (Form { code: Code::Sysretd, bits: 32 })
+    ) || form.code == Code::Sysretd && form.bits != 64
 }
 
 fn is_amd() -> bool {
@@ -133,15 +144,16 @@ fn host_has(feature: CpuidFeature) -> bool {
     }
 }
 
-/// Linux has one if it was built with IA32_EMULATION.
-fn has_32_bit_code() -> bool {
+/// Linux has one of 32 bits if it was built with IA32_EMULATION, and takes one of 16 bits into the local table if it was built with
+/// MODIFY_LDT_SYSCALL and X86_16BIT.
+fn has_code_segment(selector: u16) -> bool {
     let visible: u8;
     // SAFETY: LAR only looks at the descriptor, and sets ZF if there is one.
     unsafe {
         std::arch::asm!(
             "lar {scratch:e}, {selector:e}",
             "setz {visible}",
-            selector = in(reg) 0x23,
+            selector = in(reg) u32::from(selector),
             scratch = out(reg) _,
             visible = out(reg_byte) visible,
             options(nomem, nostack),

@@ -2,15 +2,17 @@
 
 use iced_x86::{
     Code, Decoder, DecoderOptions, Encoder, FlowControl, Instruction, InstructionInfoFactory, Mnemonic,
-    OpAccess, OpCodeOperandKind, OpKind, Register,
+    OpAccess, OpCodeOperandKind, OpKind,
 };
 
-use crate::arena::{CODE, FS_BASE, GS_BASE, INSTRUCTIONS, PAGE, is_harmless};
+use crate::arena::{CODE, FS_BASE, GS_BASE, INSTRUCTIONS, INT3, PAGE, is_harmless};
 use crate::case::{Case, Form, Registers};
 use crate::draft::{Draft, Unfit};
 use crate::forms::{Standing, standing};
 use crate::fpu;
+use crate::loadable::is_loadable;
 use crate::random::Random;
+use crate::segments::code_base;
 
 /// Interrupts enabled, and the bit that is always set.
 const RFLAGS: u64 = 0x202;
@@ -35,20 +37,22 @@ fn attempt(form: Form, seed: u64, random: Random) -> Result<Case, Unfit> {
     let mut draft = Draft::new(form, random);
     // Branches need to know about where they are.
     let around = INSTRUCTIONS + draft.random.below(PAGE - 0x400);
-    draft.instruction.set_ip(around);
+    let code_base = code_base(form);
+    draft.instruction.set_ip(around - code_base);
     draft.prepare()?;
     draft.choose_operands()?;
     draft.finish_prefixes();
-    let mut bytes = encode(&draft.instruction, form, around)?;
-    let rip = place(&mut draft.random, around, bytes.len() as u64);
-    if rip != around {
+    let mut bytes = encode(&draft.instruction, form, around - code_base)?;
+    let linear = place(&mut draft.random, around, bytes.len() as u64);
+    let rip = linear - code_base;
+    if linear != around {
         bytes = encode(&draft.instruction, form, rip)?;
     }
     draft.fill();
     draft.relate()?;
 
     let mut instruction = decode(&bytes, form, rip);
-    if instruction.code() != form.code || instruction.len() != bytes.len() || !draft.is_loadable() {
+    if instruction.code() != form.code || instruction.len() != bytes.len() {
         return Err(Unfit);
     }
     let is_plain = standing(form) == Standing::Compared && instruction.flow_control() == FlowControl::Next;
@@ -57,7 +61,7 @@ fn attempt(form: Form, seed: u64, random: Random) -> Result<Case, Unfit> {
     }
     let registers = registers(&mut draft, rip);
     let case = Case { form, seed, instruction, bytes, registers, memory: draft.memory };
-    if is_safe(&case) { Ok(case) } else { Err(Unfit) }
+    if is_safe(&case) && is_loadable(&case) { Ok(case) } else { Err(Unfit) }
 }
 
 fn encode(instruction: &Instruction, form: Form, rip: u64) -> Result<Vec<u8>, Unfit> {
@@ -78,7 +82,8 @@ fn prefixed(
     let count = if random.once_in(16) { 16 } else { 1 + random.below(2) };
     let mut all: Vec<u8> = (0..count).map(|_| random.pick(&PREFIXES)).collect();
     all.extend_from_slice(bytes);
-    let instruction = decode(&all, form, rip);
+    // With what follows it, of which it may take a part.
+    let instruction = decode(&[&all[..], &[INT3; 15]].concat(), form, rip);
     let other = Form { code: instruction.code(), ..form };
     // With REX.B what follows F3 is XCHG for some processors, and PAUSE for others.
     let is_pause = instruction.code() == Code::Pause && form.code != Code::Pause;
@@ -86,8 +91,9 @@ fn prefixed(
     // What a shorter instruction left over would be executed after it.
     let is_whole = instruction.len() == all.len() && instruction.flow_control() == FlowControl::Next;
     // What is no instruction may be found out before or after its last byte was fetched.
-    let is_nothing =
-        instruction.is_invalid() && rip + all.len() as u64 <= CODE.end && !is_cr8_on_amd(form, &all);
+    let is_nothing = instruction.is_invalid()
+        && rip + code_base(form) + all.len() as u64 <= CODE.end
+        && !is_cr8_on_amd(form, &all);
     if comparable && (is_whole || is_nothing) { Ok((all, instruction)) } else { Err(Unfit) }
 }
 
@@ -112,7 +118,6 @@ fn place(random: &mut Random, around: u64, length: u64) -> u64 {
 }
 
 fn registers(draft: &mut Draft, rip: u64) -> Registers {
-    let bits = draft.form.bits;
     let random = &mut draft.random;
     let mut rflags = RFLAGS | random.bits() & STATUS;
     if random.once_in(4) {
@@ -125,8 +130,7 @@ fn registers(draft: &mut Draft, rip: u64) -> Registers {
         gpr: draft.gpr,
         rip,
         rflags,
-        // ES, CS, SS, DS, FS, GS.
-        selectors: if bits == 64 { [0, 0x33, 0x2b, 0, 0, 0] } else { [0x2b, 0x23, 0x2b, 0x2b, 0x2b, 0x2b] },
+        selectors: draft.selectors,
         bases: [FS_BASE, GS_BASE],
         fpu: fpu::image(random),
     }
@@ -147,7 +151,7 @@ fn is_safe(case: &Case) -> bool {
     let reach = if is_bit_test { PAGE } else { 0 };
     let mut factory = InstructionInfoFactory::new();
     factory.info(instruction).used_memory().iter().all(|memory| {
-        let address = memory.virtual_address(0, |register, _, _| Some(value(&case.registers, register)));
+        let address = memory.virtual_address(0, |register, _, _| Some(case.value(register)));
         // Of unknown size are the areas of XSAVE, and the frames that ENTER copies.
         let bytes = match memory.memory_size().size() {
             0 => 1024,
@@ -155,30 +159,10 @@ fn is_safe(case: &Case) -> bool {
         };
         let is_read = matches!(memory.access(), OpAccess::Read | OpAccess::CondRead);
         address.is_some_and(|address| {
-            let first = linear(case.form, address.wrapping_sub(reach));
+            let first = case.wrap(address.wrapping_sub(reach));
             let bytes = bytes + 2 * reach;
             let is_code = first < CODE.end && CODE.start < first.wrapping_add(bytes);
             is_harmless(first, bytes) && (is_read || !is_code)
         })
     })
-}
-
-fn linear(form: Form, address: u64) -> u64 {
-    if form.bits == 64 { address } else { address & 0xffff_ffff }
-}
-
-/// Value of a register, or base of a segment.
-fn value(registers: &Registers, register: Register) -> u64 {
-    match register {
-        Register::FS => registers.bases[0],
-        Register::GS => registers.bases[1],
-        _ if register.is_gpr() => {
-            let whole = registers.gpr[register.full_register().number()];
-            match register {
-                Register::AH | Register::BH | Register::CH | Register::DH => whole >> 8 & 0xff,
-                _ => whole & u64::MAX >> (64 - 8 * register.size()),
-            }
-        }
-        _ => 0,
-    }
 }

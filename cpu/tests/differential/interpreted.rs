@@ -1,6 +1,6 @@
 //! Our processor in the same place: a kernel of sorts around the arena, whose every interrupt gate leads to a HLT of its own.
 //!
-//! Segments are those of Linux, so that selectors mean the same to both.
+//! Segments are those of Linux, and the local ones that the host was given, so that selectors mean the same to both.
 
 use cpu::apic::Message;
 use cpu::exec::Missing;
@@ -10,10 +10,13 @@ use ram::GuestRam;
 
 use crate::arena::{CODE, INT3, Memory, PAGE, PARTS, READ_ONLY, RESERVED, STACK};
 use crate::case::{Case, FpuImage, Outcome, Registers};
+use crate::native::has_local_table;
+use crate::segments::{GLOBAL, LOCAL, descriptor};
 
 /// Where the kernel sees all of memory.
 const KERNEL: u64 = 0xffff_8000_0000_0000;
 const GDT: u64 = 0x8000;
+const LDT: u64 = 0x8800;
 const TSS: u64 = 0x9000;
 const IDT: u64 = 0xa000;
 /// One HLT for each vector.
@@ -28,17 +31,9 @@ const MOST_INSTRUCTIONS: u64 = 1 << 16;
 
 const TASK: u64 = KERNEL + TSS;
 
-/// As `GDT_ENTRY` of Linux has them: nothing, 32-bit kernel code, kernel code, kernel data, 32-bit user code, user data, user code.
-const DESCRIPTORS: [u64; 16] = [
+/// The rest of the GDT: the TSS and the LDT, 16 bytes each, as far as Linux goes.
+const SYSTEM: [u64; 9] = [
     0,
-    0x00cf_9b00_0000_ffff,
-    0x00af_9b00_0000_ffff,
-    0x00cf_9300_0000_ffff,
-    0x00cf_fb00_0000_ffff,
-    0x00cf_f300_0000_ffff,
-    0x00af_fb00_0000_ffff,
-    0,
-    // TSS, of 16 bytes.
     0x0000_8b00_0000_0067 | (TASK & 0xff_ffff) << 16 | (TASK >> 24 & 0xff) << 56,
     TASK >> 32,
     0,
@@ -69,7 +64,8 @@ impl Interpreted {
     pub fn new() -> Self {
         let ram = GuestRam::new(BYTES).expect("memory");
         map(&ram);
-        write_words(&ram, GDT, &DESCRIPTORS);
+        write_words(&ram, GDT, &[&GLOBAL[..], &SYSTEM].concat());
+        write_words(&ram, LDT, &LOCAL.map(|local| local.descriptor()));
         // RSP0 is at offset 4; the I/O bitmap begins at the limit.
         write_words(&ram, TSS, &[(KERNEL + STACK_TOP) << 32, (KERNEL + STACK_TOP) >> 32]);
         ram.write(TSS + 0x66, &[0x68, 0]).expect("TSS");
@@ -96,7 +92,7 @@ impl Interpreted {
     /// Runs a case in slices of so many instructions.
     pub fn run(&mut self, case: &Case, slice: u64) -> Result<Outcome, Failure> {
         self.put_memory(&case.memory);
-        self.put(case.registers.rip, &case.bytes);
+        self.put(case.linear_ip(), &case.bytes);
         self.cpu.state = self.user_state(&case.registers);
         self.cpu.flush();
         let mut now = 0;
@@ -110,7 +106,7 @@ impl Interpreted {
                 break exit.leave;
             }
         };
-        self.put(case.registers.rip, &vec![INT3; case.bytes.len()]);
+        self.put(case.linear_ip(), &vec![INT3; case.bytes.len()]);
         match leave {
             Leave::Halted => Ok(self.outcome()),
             Leave::Missing(missing) => Err(Failure::Missing(missing)),
@@ -124,8 +120,8 @@ impl Interpreted {
         state.gpr = registers.gpr;
         state.rip = registers.rip;
         state.rflags = registers.rflags;
-        for (segment, selector) in state.segments.iter_mut().zip(registers.selectors) {
-            *segment = if selector == 0 { Segment::null(0, 3) } else { descriptor(selector) };
+        for (register, selector) in state.segments.iter_mut().zip(registers.selectors) {
+            *register = if selector == 0 { Segment::null(0, 3) } else { segment(selector) };
         }
         (state.segments[4].base, state.segments[5].base) = (registers.bases[0], registers.bases[1]);
         let image = &registers.fpu;
@@ -214,10 +210,17 @@ fn image(state: &CpuState) -> FpuImage {
     image
 }
 
-fn descriptor(selector: u16) -> Segment {
-    let low = DESCRIPTORS[usize::from(selector >> 3)];
-    let attributes = Attributes((low >> 40) as u32 & 0xf0ff);
-    Segment { selector, base: 0, limit: u32::MAX, attributes }
+/// As loading it would.
+fn segment(selector: u16) -> Segment {
+    let descriptor = descriptor(selector);
+    let attributes = Attributes((descriptor >> 40) as u32 & 0xf0ff);
+    let limit = (descriptor & 0xffff | descriptor >> 32 & 0xf_0000) as u32;
+    Segment {
+        selector,
+        base: descriptor >> 16 & 0xff_ffff | descriptor >> 56 << 24,
+        limit: if attributes.granular() { limit << 12 | 0xfff } else { limit },
+        attributes,
+    }
 }
 
 fn kernel_state() -> CpuState {
@@ -237,7 +240,16 @@ fn kernel_state() -> CpuState {
     state.gdtr = TableRegister { base: KERNEL + GDT, limit: 127 };
     state.idtr = TableRegister { base: KERNEL + IDT, limit: 4095 };
     state.tr = Segment { selector: 0x40, base: KERNEL + TSS, limit: 0x67, attributes: Attributes::BUSY_TSS };
-    state.ldtr = Segment::null(0, 0);
+    state.ldtr = if has_local_table() {
+        Segment {
+            selector: 0x50,
+            base: KERNEL + LDT,
+            limit: 8 * LOCAL.len() as u32 - 1,
+            attributes: Attributes::LDT,
+        }
+    } else {
+        Segment::null(0, 0)
+    };
     state.activity = Activity::Running;
     state.shadow = InterruptShadow::None;
     state

@@ -6,13 +6,11 @@ use iced_x86::{Code, Mnemonic, OpKind, RflagsBits};
 
 use crate::arena::STACK;
 use crate::case::{Case, Outcome};
+use crate::segments::CODE_64;
 use crate::transcendental;
 
 /// Of the INT3 after the instruction.
 const BREAKPOINT: u8 = 3;
-/// Selector of 32-bit code.
-const CODE_32: u16 = 0x23;
-
 /// What is not compared.
 #[derive(Debug, Default)]
 pub struct Ignored {
@@ -35,7 +33,7 @@ impl Ignored {
 pub fn of(case: &Case, host: &Outcome) -> Ignored {
     let mut ignored = Ignored {
         rflags: undefined_flags(case),
-        x87_status: transcendental::open_status(case),
+        x87_status: transcendental::open_status(case, host),
         ..Ignored::default()
     };
     let instruction = &case.instruction;
@@ -60,7 +58,7 @@ pub fn of(case: &Case, host: &Outcome) -> Ignored {
         Mnemonic::Popa | Mnemonic::Popad if host.vector != BREAKPOINT => ignored.gpr = [u64::MAX; 16],
         _ => x87(case, &mut ignored),
     }
-    if case.form.bits == 64 && host.registers.selectors[1] == CODE_32 {
+    if case.form.bits == 64 && host.registers.selectors[1] != CODE_64 {
         // Leaving 64-bit mode loses upper halves (SDM 1, 3.4.1.1).
         ignored.gpr.iter_mut().for_each(|ignored| *ignored |= !0xffff_ffff);
     }
@@ -150,22 +148,9 @@ fn undefined_result(case: &Case) -> Option<usize> {
     undefined.then_some(number)
 }
 
-/// Where the memory operand lies: the case knows only what was in the registers before.
 fn operand(case: &Case) -> Option<Range<u64>> {
-    let instruction = &case.instruction;
-    let address = instruction.virtual_address(0, 0, |register, _, _| {
-        let registers = &case.registers;
-        Some(match register {
-            iced_x86::Register::FS => registers.bases[0],
-            iced_x86::Register::GS => registers.bases[1],
-            _ if register.is_gpr() => {
-                registers.gpr[register.full_register().number()] & u64::MAX >> (64 - 8 * register.size())
-            }
-            _ => 0,
-        })
-    })?;
-    let address = if case.form.bits == 32 { address & 0xffff_ffff } else { address };
-    Some(address..address + instruction.memory_size().size() as u64)
+    let address = case.operand_address()?;
+    Some(address..address + case.instruction.memory_size().size() as u64)
 }
 
 fn x87(case: &Case, ignored: &mut Ignored) {

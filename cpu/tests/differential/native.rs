@@ -11,10 +11,11 @@ use std::cell::UnsafeCell;
 use std::mem::{offset_of, zeroed};
 use std::ops::Range;
 use std::ptr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use crate::arena::{CODE, DATA, INT3, Memory, PAGE, PARTS, READ_ONLY, RESERVED, STACK};
 use crate::case::{Case, FpuImage, Outcome, Registers};
+use crate::segments::{self, Local};
 
 /// What [`enter`] and the handler share. In the order of instructions' register numbers.
 #[repr(C, align(64))]
@@ -120,7 +121,8 @@ impl Native {
             bytes_of(&part).copy_from_slice(case.memory.part(&part));
         }
         let registers = &case.registers;
-        let code = registers.rip..(registers.rip + case.bytes.len() as u64).min(CODE.end);
+        let first = case.linear_ip();
+        let code = first..(first + case.bytes.len() as u64).min(CODE.end);
         bytes_of(&code).copy_from_slice(&case.bytes[..(code.end - code.start) as usize]);
         let context = CONTEXT.0.get();
         // SAFETY: this thread holds `BUSY`, so that nobody else refers to the context. What the case executes was checked.
@@ -168,6 +170,29 @@ impl Drop for Native {
             libc::munmap(RESERVED.start as *mut _, (RESERVED.end - RESERVED.start) as usize);
         }
     }
+}
+
+/// Gives this process the local descriptor table, once. False if the kernel refuses some of it.
+pub fn has_local_table() -> bool {
+    static MADE: LazyLock<bool> =
+        LazyLock::new(|| (0..).zip(&segments::LOCAL).all(|(entry, local)| make_local(entry, local)));
+    *MADE
+}
+
+/// modify_ldt(2): `struct user_desc` with its bit fields.
+fn make_local(entry: u32, local: &Local) -> bool {
+    const WRITE: libc::c_long = 0x11;
+    let flags = u32::from(local.big)
+        | (local.kind as u32) << 1
+        | u32::from(!local.writable) << 3
+        | u32::from(local.in_pages) << 4
+        | u32::from(!local.present) << 5;
+    let description = [entry, local.base as u32, local.limit, flags];
+    // SAFETY: the kernel reads so many bytes. Nothing else in this process uses the table.
+    let done = unsafe {
+        libc::syscall(libc::SYS_modify_ldt, WRITE, description.as_ptr(), size_of_val(&description))
+    };
+    done as i32 == 0
 }
 
 fn map(part: &Range<u64>, protection: i32, flags: i32) {

@@ -201,7 +201,11 @@ impl Draft {
             }
             Kind::seg_rSI | Kind::es_rDI | Kind::seg_rDI => self.string_operand(operand, kind)?,
             Kind::seg_rBX_al => {
-                let base = if bits == 64 { Register::RBX } else { Register::EBX };
+                let base = match bits {
+                    64 => Register::RBX,
+                    32 => Register::EBX,
+                    _ => Register::BX,
+                };
                 self.instruction.set_op_kind(operand, OpKind::Memory);
                 self.instruction.set_memory_base(base);
                 self.instruction.set_memory_index(Register::AL);
@@ -269,13 +273,12 @@ impl Draft {
 
     fn string_operand(&mut self, operand: u32, kind: Kind) -> Result<(), Unfit> {
         // Both operands of MOVS and CMPS have the same address size.
-        let small = match (operand > 0).then(|| self.instruction.op_kind(0)) {
-            Some(OpKind::MemoryESRDI | OpKind::MemorySegRSI) => false,
-            Some(OpKind::MemoryESEDI | OpKind::MemorySegESI) => self.form.bits == 64,
-            Some(OpKind::MemoryESDI | OpKind::MemorySegSI) => true,
-            _ => self.address_bits() != self.form.bits,
+        let bits = match (operand > 0).then(|| self.instruction.op_kind(0)) {
+            Some(OpKind::MemoryESRDI | OpKind::MemorySegRSI) => 64,
+            Some(OpKind::MemoryESEDI | OpKind::MemorySegESI) => 32,
+            Some(OpKind::MemoryESDI | OpKind::MemorySegSI) => 16,
+            _ => self.address_bits(),
         };
-        let bits = if small { self.form.bits / 2 } else { self.form.bits };
         let (op_kind, register) = match (kind, bits) {
             (Kind::seg_rSI, 64) => (OpKind::MemorySegRSI, Register::RSI),
             (Kind::seg_rSI, 32) => (OpKind::MemorySegESI, Register::ESI),
@@ -288,8 +291,8 @@ impl Draft {
             (_, _) => (OpKind::MemorySegDI, Register::DI),
         };
         self.instruction.set_op_kind(operand, op_kind);
-        if register.size() == 2 && kind == Kind::es_rDI {
-            // Below 64 KiB nothing is mapped, and ES has no base.
+        if register.size() == 2 && kind == Kind::es_rDI && self.form.bits != 16 {
+            // Below 64 KiB nothing is mapped, and ES seldom has a base.
             let value = self.random.bits() & 0xffff;
             return self.fix(register, value);
         }

@@ -3,10 +3,12 @@
 
 use iced_x86::Mnemonic;
 
-use crate::case::Case;
+use crate::case::{Case, Outcome};
 
 /// PE, and C1 that tells how it was rounded.
 const INEXACT: u16 = 1 << 5 | 1 << 9;
+/// A tiny result underflows only if it is inexact as well.
+const UNDERFLOW: u16 = 1 << 4;
 /// The summary that follows from it if it is not masked.
 const SUMMARY: u16 = 1 << 7 | 1 << 15;
 /// Error that each of both may have, with some left for those who keep no promises.
@@ -25,6 +27,9 @@ struct Number {
 }
 
 impl Number {
+    /// Exponent of denormal numbers.
+    const SMALLEST: i32 = -16383;
+
     fn new(bytes: &[u8]) -> Self {
         let significand = bytes[..8].iter().rev().fold(0, |all, byte| all << 8 | u64::from(*byte));
         let exponent = i32::from(bytes[8]) | i32::from(bytes[9] & 0x7f) << 8;
@@ -73,13 +78,14 @@ fn is_transcendental(case: &Case) -> bool {
 }
 
 /// Bits of the status word in which they may differ.
-pub fn open_status(case: &Case) -> u16 {
-    let is_masked = case.registers.fpu.control() & 1 << 5 != 0;
-    match is_transcendental(case) {
-        true if is_masked => INEXACT,
-        true => INEXACT | SUMMARY,
-        false => 0,
+pub fn open_status(case: &Case, host: &Outcome) -> u16 {
+    if !is_transcendental(case) {
+        return 0;
     }
+    let is_tiny = Number::new(host.registers.fpu.st(0)).exponent <= Number::SMALLEST + 1;
+    let open = if is_tiny { INEXACT | UNDERFLOW } else { INEXACT };
+    let is_masked = case.registers.fpu.control() & 1 << 5 != 0;
+    if is_masked { open } else { open | SUMMARY }
 }
 
 /// Whether nothing is said of the result: the operand is out of range.
