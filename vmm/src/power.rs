@@ -34,6 +34,9 @@ pub enum WakeError {
     /// The FACS holds no vector that real mode reaches: firmware would boot instead.
     #[error("the waking vector in the FACS is {0:#x}: not armed")]
     NoVector(u32),
+    /// Firmware cannot describe the board any more: our own fault, as it could when the machine booted.
+    #[error("firmware cannot describe the board it booted on")]
+    Undescribed,
 }
 
 impl Machine {
@@ -78,12 +81,10 @@ impl Machine {
         let vector = if armed { u32::from_le_bytes(vector) } else { 0 };
         let signature = self.engine.signature();
         let registers = reset::wake(signature, vector).ok_or(WakeError::NoVector(vector))?;
-        let mtrrs = self.mtrrs();
+        let mtrrs = self.mtrrs().ok_or(WakeError::Undescribed)?;
         self.engine = Software::new(&self.config);
         self.forget_translations();
-        if let Some(mtrrs) = mtrrs {
-            self.engine.enter(&registers, &mtrrs);
-        }
+        self.engine.enter(&registers, &mtrrs);
         let now = self.clock.now();
         let mut world = World { ram: &self.ram, clock: self.clock, observer };
         self.board.reset(Reset::Wake, now, &mut world);
