@@ -7,12 +7,12 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use devices::PowerRequest;
 use devices::acpi_pm::SleepState;
-use devices::disk::{Disk, DiskConfig, DiskFile, Latency, Media};
+use devices::disk::{Disk, DiskConfig, DiskFile, Media};
 use firmware::boot::Payload;
 use guest_kernels::cache::Cache;
 use guest_kernels::{catalogue, provision};
 use scenarios::{Kernel, Tape};
-use vmm::{Autopsy, Config, Entry, Limit, Machine, Stop};
+use vmm::{Autopsy, Config, Drive, Entry, FrontEnd, Limit, Machine, Stop};
 
 use crate::failure::{Code, Failure};
 use crate::terminal::Terminal;
@@ -102,7 +102,7 @@ pub fn run(arguments: &Boot, quiet: bool) -> Result<ExitCode, Failure> {
         seed: arguments.seed,
         ..Config::default()
     };
-    let mut machine = Machine::new(config, disks(&arguments.disk)?).map_err(arguments_failure)?;
+    let mut machine = Machine::new(config, drives(&arguments.disk)?).map_err(arguments_failure)?;
     let command_line = format!("console=ttyS0 {}", arguments.append);
     let payload =
         Payload { kernel: &kernel.bytes, initrd: initrd.as_deref(), command_line: command_line.trim() };
@@ -216,20 +216,15 @@ fn read(file: &Path) -> Result<Vec<u8>, Failure> {
     std::fs::read(file).map_err(|error| Failure::new(Code::Arguments, format!("{}: {error}", file.display())))
 }
 
-fn disks(files: &[PathBuf]) -> Result<Vec<Disk>, Failure> {
+fn drives(files: &[PathBuf]) -> Result<Vec<Drive>, Failure> {
     files
         .iter()
         .zip(0u8..)
         .map(|(path, id)| {
             let file = DiskFile::open(path).map_err(arguments_failure)?;
             let media = Media::over(std::sync::Arc::new(file)).map_err(arguments_failure)?;
-            let config = DiskConfig {
-                id,
-                serial: Some(format!("kjvm-{id}")),
-                read_only: false,
-                latency: Latency::default(),
-            };
-            Ok(Disk::new(config, media))
+            let config = DiskConfig { id, serial: Some(format!("kjvm-{id}")), ..DiskConfig::default() };
+            Ok(Drive { front_end: FrontEnd::Virtio, disk: Disk::new(config, media) })
         })
         .collect()
 }

@@ -6,7 +6,10 @@ use proptest::prelude::*;
 use ram::GuestRam;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Context, Device, Event, Lines, Message, Observer, PowerRequest, VirtualTime, WorldTime};
+use crate::{
+    Context, Device, DiskEvent, DiskStep, Event, Lines, Message, Observer, PowerRequest, VirtualTime,
+    WorldTime,
+};
 
 /// Everything a [`Context`] refers to.
 pub(crate) struct Bench {
@@ -26,14 +29,28 @@ pub(crate) struct Bench {
 #[derive(Default)]
 pub(crate) struct Events {
     pub(crate) seen: Vec<Event>,
-    /// The one that stops the machine.
-    pub(crate) stop_at: Option<Event>,
+    /// The step of a request to a disk that stops the machine.
+    pub(crate) stop_at: Option<(u64, DiskStep)>,
+}
+
+impl Events {
+    /// Takes what was seen of requests to disks.
+    pub(crate) fn take_disk_steps(&mut self) -> Vec<(u64, DiskStep)> {
+        std::mem::take(&mut self.seen).into_iter().filter_map(disk_step).collect()
+    }
+}
+
+fn disk_step(event: Event) -> Option<(u64, DiskStep)> {
+    match event {
+        Event::Disk(DiskEvent { request, step, .. }) => Some((request, step)),
+        _ => None,
+    }
 }
 
 impl Observer for Events {
     fn event(&mut self, _: VirtualTime, event: Event) -> bool {
         self.seen.push(event);
-        self.stop_at == Some(event)
+        self.stop_at.is_some() && self.stop_at == disk_step(event)
     }
 }
 

@@ -3,7 +3,7 @@
 use ram::GuestRam;
 use serde::{Deserialize, Serialize};
 
-use crate::Message;
+use crate::{Message, Observer};
 
 /// Run time in nanoseconds: advances in S0 only.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -85,48 +85,6 @@ pub enum PowerRequest {
         /// The byte written.
         status: u8,
     },
-}
-
-/// Something worth knowing. Events carry ids and times, no payload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Event {
-    /// A byte left a UART.
-    Serial {
-        /// 0 is COM1.
-        port: u8,
-        /// It.
-        byte: u8,
-    },
-    /// A byte written to the debug port.
-    Debug {
-        /// It.
-        byte: u8,
-    },
-    /// PM1_CNT written with SLP_EN.
-    SleepRegister {
-        /// SLP_TYP.
-        slp_typ: u8,
-    },
-    /// A disk accepted a request.
-    DiskAccepted {
-        /// Which disk.
-        disk: u8,
-        /// Number of the request on that disk, from 0.
-        request: u64,
-    },
-    /// A disk completed a request.
-    DiskCompleted {
-        /// Which disk.
-        disk: u8,
-        /// Number of the request.
-        request: u64,
-    },
-}
-
-/// Sees events as they happen.
-pub trait Observer {
-    /// Returns whether a trigger matched: the machine then stops before the next guest instruction.
-    fn event(&mut self, now: VirtualTime, event: Event) -> bool;
 }
 
 /// Of a call of a device.

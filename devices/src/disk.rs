@@ -5,13 +5,15 @@
 
 mod base;
 mod block;
+mod change;
 mod drive;
 mod file;
 mod latency;
 mod media;
 
 pub use base::{Base, BaseError, BaseIdentity, BaseRef, MemoryBase};
-pub use drive::{Command, Counters, Disk, DiskConfig, DiskError, Extent, Ticket};
+pub use change::{Change, Contents};
+pub use drive::{Command, Completion, Counters, Disk, DiskConfig, DiskError, Extent, Ticket};
 pub use file::{DiskFile, DiskFileError};
 pub use latency::Latency;
 pub use media::{Media, MediaError};

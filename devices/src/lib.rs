@@ -11,6 +11,7 @@ pub mod debug_port;
 mod description;
 pub mod device;
 pub mod disk;
+pub mod event;
 pub mod hpet;
 pub mod ioapic;
 pub mod message;
@@ -24,6 +25,7 @@ pub mod reset_port;
 pub mod rtc;
 pub mod uart;
 
-pub use context::{Context, Event, Gsi, Lines, Observer, PowerRequest, VirtualTime, WorldTime};
+pub use context::{Context, Gsi, Lines, PowerRequest, VirtualTime, WorldTime};
 pub use device::{Device, Reset};
+pub use event::{DiskAction, DiskEvent, DiskStep, Event, Observer, PowerEvent};
 pub use message::{Delivery, DeliveryMode, Message};

@@ -2,8 +2,6 @@
 
 use cpu::CpuState;
 use devices::acpi_pm;
-use devices::pci::Function;
-use devices::pci::virtio::{VirtioBlk, VirtioBlkConfig};
 use devices::rtc::{self, Rtc};
 use devices::{Observer, VirtualTime, WorldTime};
 use firmware::boot::{self, BootError, Payload};
@@ -15,6 +13,7 @@ use crate::board::{Board, World};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::digest::{Digest, RamDigest};
+use crate::drive::Drive;
 use crate::engine::scheduler::Scheduler;
 use crate::engine::software::{Around, Software};
 use crate::engine::{Limit, Stop};
@@ -75,20 +74,19 @@ impl Machine {
     ///
     /// # Errors
     /// [`MachineError`].
-    pub fn new(config: Config, disks: Vec<devices::disk::Disk>) -> Result<Self, MachineError> {
+    pub fn new(config: Config, drives: Vec<Drive>) -> Result<Self, MachineError> {
         let ram = GuestRam::new(config.memory)?;
         let clock = Clock::new(WorldTime(config.power_on));
         let mut board = Board::new(
             acpi_pm::Config::default(),
             Rtc::new(rtc::Config::default(), clock.world_at(clock.now())),
         );
-        if disks.len() > MOST_DISKS {
-            return Err(MachineError::Disks(disks.len()));
+        let count = drives.len();
+        if count > MOST_DISKS {
+            return Err(MachineError::Disks(count));
         }
-        let count = disks.len();
-        for (slot, disk) in (1u8..).zip(disks) {
-            let front = VirtioBlkConfig { slot, queues: config.processors.min(64) as u16 };
-            let function = Function::VirtioBlk(VirtioBlk::new(front, disk));
+        for (slot, drive) in (1u8..).zip(drives) {
+            let function = drive.into_function(slot, config.processors);
             board.pci.insert(slot, function).map_err(|_| MachineError::Disks(count))?;
         }
         let engine = Software::new(&config);

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::{BaseError, Latency, Media, SECTOR};
-use crate::{Context, Event, VirtualTime};
+use crate::{Context, DiskAction, DiskEvent, DiskStep, Event, VirtualTime};
 
 /// What does not change while the machine exists.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,7 +29,7 @@ impl DiskConfig {
 }
 
 /// Some sectors in a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Extent {
     /// The first.
     pub sector: u64,
@@ -70,6 +70,21 @@ pub enum Command {
 }
 
 impl Command {
+    /// As events tell of it.
+    fn action(&self) -> DiskAction {
+        let first = |extents: &[Extent]| extents.first().copied().unwrap_or_default();
+        match self {
+            Self::Read(extent) => DiskAction::Read(*extent),
+            Self::Write { sector, data, durable } => {
+                let extent = Extent { sector: *sector, sectors: data.len() as u64 / SECTOR };
+                DiskAction::Write { extent, fua: *durable }
+            }
+            Self::Flush => DiskAction::Flush,
+            Self::Discard(extents) => DiskAction::Discard(first(extents)),
+            Self::WriteZeroes(extents) => DiskAction::WriteZeroes(first(extents)),
+        }
+    }
+
     /// Bytes that pass between host and disk.
     pub(super) fn transferred(&self) -> u64 {
         match self {
@@ -105,6 +120,15 @@ pub struct Ticket {
     pub stop: bool,
 }
 
+/// A request whose time has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Completion {
+    /// What it read, if it is a read.
+    pub result: Result<Vec<u8>, DiskError>,
+    /// A trigger matched: the front end tells the guest, and then nothing more may happen before the machine has stopped.
+    pub stop: bool,
+}
+
 /// What happened since power-on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
@@ -128,7 +152,13 @@ pub struct Counters {
 
 /// What is left to do when a request completes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-enum InFlight {
+struct InFlight {
+    action: DiskAction,
+    outcome: Outcome,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+enum Outcome {
     Read(Extent),
     Done,
     Failed(DiskError),
@@ -198,8 +228,9 @@ impl Disk {
         self.next_request = self.next_request.wrapping_add(1);
         let latency = self.config.latency;
         let (transfer, access) = (latency.transfer(&command), latency.access(&command));
-        let in_flight = self.perform(command).unwrap_or_else(InFlight::Failed);
-        let due = if let InFlight::Failed(error) = &in_flight {
+        let action = command.action();
+        let outcome = self.perform(command).unwrap_or_else(Outcome::Failed);
+        let due = if let Outcome::Failed(error) = &outcome {
             self.counters.failed += 1;
             tracing::debug!(disk = self.config.id, request, %error, "disk request failed");
             cx.now.after(access)
@@ -207,20 +238,25 @@ impl Disk {
             self.transfers_end = self.transfers_end.max(cx.now).after(transfer);
             self.transfers_end.after(access)
         };
-        self.in_flight.insert(request, in_flight);
-        let event = Event::DiskAccepted { disk: self.config.id, request };
-        let stop = cx.observer.event(cx.now, event);
+        self.in_flight.insert(request, InFlight { action, outcome });
+        let stop = self.emit(request, action, DiskStep::Accepted, cx);
         Ticket { request, due, stop }
     }
 
-    fn perform(&mut self, command: Command) -> Result<InFlight, DiskError> {
+    /// Returns whether a trigger matched.
+    fn emit(&self, request: u64, action: DiskAction, step: DiskStep, cx: &mut Context<'_>) -> bool {
+        let event = DiskEvent { disk: self.config.id, request, action, step };
+        cx.observer.event(cx.now, Event::Disk(event))
+    }
+
+    fn perform(&mut self, command: Command) -> Result<Outcome, DiskError> {
         let counters = &mut self.counters;
         match command {
             Command::Read(extent) => {
                 counters.reads += 1;
                 counters.sectors_read = counters.sectors_read.wrapping_add(extent.sectors);
                 self.range(extent)?;
-                return Ok(InFlight::Read(extent));
+                return Ok(Outcome::Read(extent));
             }
             Command::Write { sector, data, durable: _ } => {
                 let sectors = data.len() as u64 / SECTOR;
@@ -242,7 +278,7 @@ impl Disk {
                 self.zero(&extents)?;
             }
         }
-        Ok(InFlight::Done)
+        Ok(Outcome::Done)
     }
 
     /// All or none of them.
@@ -267,22 +303,26 @@ impl Disk {
         if start + length > self.media.bytes() { Err(DiskError::Range) } else { Ok((start, length)) }
     }
 
-    /// The time of a request has come: what it read, if it is a read.
-    ///
-    /// # Errors
-    /// [`DiskError`]. A number that is not in flight is out of range.
-    pub fn complete(&mut self, request: u64) -> Result<Vec<u8>, DiskError> {
-        match self.in_flight.remove(&request) {
-            Some(InFlight::Read(extent)) => {
-                let (start, length) = self.range(extent)?;
-                let mut data = vec![0; usize::try_from(length).map_err(|_| DiskError::Range)?];
-                self.media.read(start, &mut data)?;
-                Ok(data)
-            }
-            Some(InFlight::Done) => Ok(Vec::new()),
-            Some(InFlight::Failed(error)) => Err(error),
-            None => Err(DiskError::Range),
-        }
+    /// The time of a request has come. A number that is not in flight is out of range.
+    pub fn complete(&mut self, request: u64, cx: &mut Context<'_>) -> Completion {
+        let Some(InFlight { action, outcome }) = self.in_flight.remove(&request) else {
+            return Completion { result: Err(DiskError::Range), stop: false };
+        };
+        let result = match outcome {
+            Outcome::Read(extent) => self.read(extent),
+            Outcome::Done => Ok(Vec::new()),
+            Outcome::Failed(error) => Err(error),
+        };
+        let step = if result.is_ok() { DiskStep::Completed } else { DiskStep::Failed };
+        let stop = self.emit(request, action, step, cx);
+        Completion { result, stop }
+    }
+
+    fn read(&self, extent: Extent) -> Result<Vec<u8>, DiskError> {
+        let (start, length) = self.range(extent)?;
+        let mut data = vec![0; usize::try_from(length).map_err(|_| DiskError::Range)?];
+        self.media.read(start, &mut data)?;
+        Ok(data)
     }
 
     /// The front end was reset and forgot this request. What a write changed stays changed.
@@ -332,11 +372,15 @@ mod tests {
         let second = disk.accept(write(0, 512), &mut bench.cx());
         assert_eq!((first.request, second.request), (0, 1));
         // The read completes after the write was accepted: it may see it, and does.
-        assert_eq!(disk.complete(0), Ok(vec![9; 512]));
-        assert_eq!(disk.complete(1), Ok(vec![]));
-        assert_eq!(disk.complete(1), Err(DiskError::Range));
-        let accepted = |request| Event::DiskAccepted { disk: 1, request };
-        assert_eq!(bench.events.seen, [accepted(0), accepted(1)]);
+        assert_eq!(disk.complete(0, &mut bench.cx()).result, Ok(vec![9; 512]));
+        assert_eq!(disk.complete(1, &mut bench.cx()).result, Ok(vec![]));
+        assert_eq!(disk.complete(1, &mut bench.cx()).result, Err(DiskError::Range));
+        let read = DiskAction::Read(Extent { sector: 0, sectors: 1 });
+        let write = DiskAction::Write { extent: Extent { sector: 0, sectors: 1 }, fua: false };
+        let event = |request, action, step| Event::Disk(DiskEvent { disk: 1, request, action, step });
+        let accepted = [event(0, read, DiskStep::Accepted), event(1, write, DiskStep::Accepted)];
+        let completed = [event(0, read, DiskStep::Completed), event(1, write, DiskStep::Completed)];
+        assert_eq!(bench.events.seen, [accepted, completed].concat());
     }
 
     #[test]
@@ -346,16 +390,16 @@ mod tests {
         for (sector, sectors) in huge {
             let ticket = disk.accept(read(sector, sectors), &mut bench.cx());
             assert_eq!(ticket.due, VirtualTime(500));
-            assert_eq!(disk.complete(ticket.request), Err(DiskError::Range));
+            assert_eq!(disk.complete(ticket.request, &mut bench.cx()).result, Err(DiskError::Range));
         }
         for command in [write(127, 1024), write(0, 100)] {
             let ticket = disk.accept(command, &mut bench.cx());
-            assert_eq!(disk.complete(ticket.request), Err(DiskError::Range));
+            assert_eq!(disk.complete(ticket.request, &mut bench.cx()).result, Err(DiskError::Range));
         }
         // One bad extent spoils all.
         let extents = [Extent { sector: 0, sectors: 8 }, Extent { sector: 120, sectors: 9 }];
         let ticket = disk.accept(Command::WriteZeroes(extents.to_vec()), &mut bench.cx());
-        assert_eq!(disk.complete(ticket.request), Err(DiskError::Range));
+        assert_eq!(disk.complete(ticket.request, &mut bench.cx()).result, Err(DiskError::Range));
         assert_eq!(disk.media().changed_blocks().count(), 0);
         assert_eq!(disk.counters().failed, 8);
     }
@@ -366,7 +410,7 @@ mod tests {
         let all = Extent { sector: 0, sectors: 128 };
         for command in [write(0, 512), Command::Discard(vec![all]), Command::WriteZeroes(vec![all])] {
             let ticket = disk.accept(command, &mut bench.cx());
-            assert_eq!(disk.complete(ticket.request), Err(DiskError::ReadOnly));
+            assert_eq!(disk.complete(ticket.request, &mut bench.cx()).result, Err(DiskError::ReadOnly));
         }
         assert_eq!(disk.media().changed_blocks().count(), 0);
     }
@@ -380,8 +424,8 @@ mod tests {
         disk.power_on();
         let mut fresh = Disk::new(disk.config().clone(), disk.media().clone());
         assert_eq!(disk, fresh);
-        assert_eq!(disk.complete(1), Err(DiskError::Range));
+        assert_eq!(disk.complete(1, &mut bench.cx()).result, Err(DiskError::Range));
         assert_eq!(disk.accept(read(0, 1), &mut bench.cx()), fresh.accept(read(0, 1), &mut bench.cx()));
-        assert_eq!(disk.complete(0), Ok(vec![9; 512]));
+        assert_eq!(disk.complete(0, &mut bench.cx()).result, Ok(vec![9; 512]));
     }
 }

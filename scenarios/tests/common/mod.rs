@@ -5,11 +5,11 @@
 use agent_protocol::message::{Answer, Ask, Partition, PartitionKind, ReadyWhy, Workload};
 use devices::PowerRequest;
 use devices::acpi_pm::SleepState;
-use devices::disk::{Disk, DiskConfig, Latency, Media};
+use devices::disk::{Disk, DiskConfig, Media};
 use firmware::boot::Payload;
 use guest_kernels::provision;
 use scenarios::{Guest, Kernel};
-use vmm::{Autopsy, Config, Entry, Machine};
+use vmm::{Autopsy, Config, Drive, Entry, FrontEnd, Machine};
 
 /// A second of the guest's time.
 pub const SECOND: u64 = 1_000_000_000;
@@ -19,9 +19,10 @@ pub const COMMAND_LINE: &str = "console=ttyS0 panic=-1 oops=panic random.trust_c
      kjvm.role=A kjvm.epoch=1000";
 
 /// A disk with these contents.
-pub fn disk(id: u8, media: Media) -> Disk {
+pub fn disk(id: u8, media: Media) -> Drive {
     let serial = Some(format!("kjvm-{id}"));
-    Disk::new(DiskConfig { id, serial, read_only: false, latency: Latency::default() }, media)
+    let disk = Disk::new(DiskConfig { id, serial, ..DiskConfig::default() }, media);
+    Drive { front_end: FrontEnd::Virtio, disk }
 }
 
 /// A kernel of the catalogue in a machine with a blank disk, about to execute its first instruction.

@@ -4,9 +4,10 @@ use super::queue::ADMIN_QUEUE;
 use super::registers::{Effect, Notice, Shutdown};
 use super::status::Status;
 use super::{ADMIN, Events, Features, Nvme, Pending, Queues, ShuttingDown, Work, io};
+use crate::Context;
 use crate::disk::Command;
+use crate::disk::Completion;
 use crate::pci::dma::scatter;
-use crate::{Context, Event};
 
 /// An event said stop.
 struct Stop;
@@ -55,43 +56,41 @@ impl Nvme {
     }
 
     fn complete_due(&mut self, cx: &mut Context<'_>) -> Result<(), Stop> {
-        if let Some(stop) = self.shutting_down.take_if(|stop| stop.due <= cx.now) {
+        if let Some(shutdown) = self.shutting_down.take_if(|shutdown| shutdown.due <= cx.now) {
             // A drive that cannot flush shuts down all the same.
-            let _ = self.disk.complete(stop.request);
+            let Completion { result: _, stop } = self.disk.complete(shutdown.request, cx);
             self.registers.shutdown = Shutdown::Complete;
-            self.completed(stop.request, cx)?;
+            if stop {
+                return Err(Stop);
+            }
         }
         while self.is_live()
             && let Some(pending) = self.pending.take_due(cx.now)
         {
-            if let Some(request) = self.complete(pending, cx) {
-                self.completed(request, cx)?;
+            if self.complete(pending, cx) {
+                return Err(Stop);
             }
         }
         Ok(())
     }
 
-    fn completed(&self, request: u64, cx: &mut Context<'_>) -> Result<(), Stop> {
-        let event = Event::DiskCompleted { disk: self.disk.config().id, request };
-        if cx.observer.event(cx.now, event) { Err(Stop) } else { Ok(()) }
-    }
-
-    /// The number of the request, if the disk had one.
-    fn complete(&mut self, pending: Pending, cx: &mut Context<'_>) -> Option<u64> {
-        let (status, result, request) = match pending.work {
-            Work::Answer { status, result } => (status, result, None),
+    /// Returns whether an event says stop.
+    fn complete(&mut self, pending: Pending, cx: &mut Context<'_>) -> bool {
+        let (status, result, stop) = match pending.work {
+            Work::Answer { status, result } => (status, result, false),
             Work::Disk { request, into } => {
-                let status = match self.disk.complete(request) {
+                let Completion { result, stop } = self.disk.complete(request, cx);
+                let status = match result {
                     Ok(data) => {
                         scatter(&into, 0, &data, cx.ram).map_or(Status::DataTransfer, |()| Status::Success)
                     }
                     Err(error) => io::failure(&error, !into.is_empty()),
                 };
-                (status, 0, Some(request))
+                (status, 0, stop)
             }
         };
         self.answer(pending.submission, pending.identifier, status, result, cx);
-        request
+        stop
     }
 
     /// Answers a command, with an interrupt if its queue has one.

@@ -9,12 +9,12 @@ use super::request::{
 use super::ring::RingError;
 use super::transport::{EVENT_INDEX, Isr, Transport};
 use super::{MSIX_BAR, REGISTERS_BAR, Structure, capabilities};
-use crate::disk::{Disk, SECTOR};
+use crate::disk::{Completion, Disk, SECTOR};
 use crate::pci::dma::{Segment, scatter, total};
 use crate::pci::function::Endpoint;
 use crate::pci::timetable::Timetable;
 use crate::pci::{ConfigSpace, Identity};
-use crate::{Context, Event, VirtualTime, register};
+use crate::{Context, VirtualTime, register};
 
 /// Features (5.2.3).
 mod feature {
@@ -204,20 +204,19 @@ impl VirtioBlk {
 
     fn complete_due(&mut self, cx: &mut Context<'_>) -> Result<(), Halt> {
         while let Some(pending) = self.pending.take_due(cx.now) {
-            let (status, data) = match pending.work {
-                Work::Refuse(status) => (status, Vec::new()),
-                Work::SerialNumber => (Status::Ok, self.serial_number()),
-                Work::Disk { request } => match self.disk.complete(request) {
-                    Ok(data) => (Status::Ok, data),
-                    Err(_) => (Status::Error, Vec::new()),
-                },
+            let (status, data, stop) = match pending.work {
+                Work::Refuse(status) => (status, Vec::new(), false),
+                Work::SerialNumber => (Status::Ok, self.serial_number(), false),
+                Work::Disk { request } => {
+                    let Completion { result, stop } = self.disk.complete(request, cx);
+                    let (status, data) =
+                        result.map_or((Status::Error, Vec::new()), |data| (Status::Ok, data));
+                    (status, data, stop)
+                }
             };
             self.answer(&pending, status, &data, cx)?;
-            if let Work::Disk { request } = pending.work {
-                let event = Event::DiskCompleted { disk: self.disk.config().id, request };
-                if cx.observer.event(cx.now, event) {
-                    return Err(Halt::Stop);
-                }
+            if stop {
+                return Err(Halt::Stop);
             }
         }
         Ok(())

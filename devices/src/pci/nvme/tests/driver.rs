@@ -4,7 +4,7 @@ use crate::bench::Bench;
 use crate::disk::{Disk, DiskConfig, Media};
 use crate::pci::nvme::{Nvme, NvmeConfig, Transitions};
 use crate::pci::{Bus, ECAM, Function, slot_memory};
-use crate::{Device, Event};
+use crate::{Device, DiskStep};
 
 pub(super) const SLOT: u8 = 4;
 pub(super) const DISK: u8 = 2;
@@ -241,8 +241,8 @@ impl Driver {
         self.bench.messages.drain(..).map(|message| message.data).collect()
     }
 
-    pub(super) fn events(&mut self) -> Vec<Event> {
-        std::mem::take(&mut self.bench.events.seen)
+    pub(super) fn events(&mut self) -> Vec<(u64, DiskStep)> {
+        self.bench.events.take_disk_steps()
     }
 
     pub(super) fn disk(&self) -> &Disk {

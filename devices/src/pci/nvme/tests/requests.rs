@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::driver::*;
-use crate::Event;
+use crate::DiskStep;
 use crate::disk::{Media, MemoryBase};
 
 const FORCE_UNIT_ACCESS: u32 = 1 << 30;
@@ -39,8 +39,7 @@ fn reads_what_was_written() {
     assert_eq!(driver.get::<512>(pages[8] + 0xc00), [8 + 71; 512]);
     assert_eq!(driver.get::<1>(pages[8] + 0xe00), [0]);
     assert_eq!(driver.messages(), [0x51; 4]);
-    let event =
-        |request| [Event::DiskAccepted { disk: DISK, request }, Event::DiskCompleted { disk: DISK, request }];
+    let event = |request| [(request, DiskStep::Accepted), (request, DiskStep::Completed)];
     assert_eq!(driver.events(), [event(0), event(1), event(2), event(3)].concat());
 }
 
@@ -239,7 +238,7 @@ fn without_bus_mastering_commands_wait() {
 #[test]
 fn nothing_happens_between_an_event_that_stops_and_the_stop() {
     let mut driver = Driver::blank();
-    driver.bench.events.stop_at = Some(Event::DiskAccepted { disk: DISK, request: 1 });
+    driver.bench.events.stop_at = Some((1, DiskStep::Accepted));
     for sector in 0..3 {
         driver.prepare(1, transfer(1, sector, 1, [DATA, 0]));
     }
@@ -247,7 +246,7 @@ fn nothing_happens_between_an_event_that_stops_and_the_stop() {
     assert_eq!(driver.disk().counters().writes, 2);
     driver.step();
     assert_eq!(driver.disk().counters().writes, 3);
-    driver.bench.events.stop_at = Some(Event::DiskCompleted { disk: DISK, request: 0 });
+    driver.bench.events.stop_at = Some((0, DiskStep::Completed));
     driver.bench.now = driver.bench.now.after(10_000_000);
     driver.step();
     assert_eq!(driver.answers(1).len(), 1);

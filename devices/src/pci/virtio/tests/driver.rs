@@ -4,7 +4,7 @@ use crate::bench::Bench;
 use crate::disk::{Disk, DiskConfig, Latency, Media};
 use crate::pci::virtio::{VirtioBlk, VirtioBlkConfig};
 use crate::pci::{Bus, ECAM, Function};
-use crate::{Device, Event};
+use crate::{Device, DiskStep};
 
 pub(super) const SLOT: u8 = 3;
 pub(super) const DISK: u8 = 7;
@@ -304,8 +304,8 @@ impl Driver {
         (self.outcome(head), used[0].1)
     }
 
-    pub(super) fn events(&mut self) -> Vec<Event> {
-        std::mem::take(&mut self.bench.events.seen)
+    pub(super) fn events(&mut self) -> Vec<(u64, DiskStep)> {
+        self.bench.events.take_disk_steps()
     }
 
     /// Data of the messages sent since the last call.

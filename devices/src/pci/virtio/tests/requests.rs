@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::driver::*;
-use crate::Event;
+use crate::DiskStep;
 use crate::disk::{Media, MemoryBase};
 
 const FLUSH_FEATURE: u64 = 1 << 9;
@@ -30,8 +30,7 @@ fn reads_what_was_written() {
     assert!(read[512..1536].iter().all(|byte| *byte == 0x77));
     assert!(read[1536..].iter().all(|byte| *byte == 7));
     assert_eq!(driver.messages(), [0x41, 0x41, 0x41]);
-    let event =
-        |request| [Event::DiskAccepted { disk: DISK, request }, Event::DiskCompleted { disk: DISK, request }];
+    let event = |request| [(request, DiskStep::Accepted), (request, DiskStep::Completed)];
     assert_eq!(driver.events(), [event(0), event(1), event(2)].concat());
     let counters = driver.disk().counters();
     assert_eq!((counters.reads, counters.writes, counters.flushes, counters.sectors_written), (1, 1, 1, 2));
@@ -251,7 +250,7 @@ fn a_reset_forgets_requests_in_flight_but_not_what_they_wrote() {
 #[test]
 fn nothing_happens_between_an_event_that_stops_and_the_stop() {
     let mut driver = Driver::blank(0);
-    driver.bench.events.stop_at = Some(Event::DiskAccepted { disk: DISK, request: 1 });
+    driver.bench.events.stop_at = Some((1, DiskStep::Accepted));
     let heads: Vec<u16> = (0..3).map(|sector| driver.prepare(OUT, sector, &[(DATA, 512, false)])).collect();
     for head in &heads {
         driver.offer(*head);
@@ -259,7 +258,7 @@ fn nothing_happens_between_an_event_that_stops_and_the_stop() {
     driver.notify();
     assert_eq!(driver.disk().counters().writes, 2);
     // The machine goes on: so does the disk.
-    driver.bench.events.stop_at = Some(Event::DiskCompleted { disk: DISK, request: 0 });
+    driver.bench.events.stop_at = Some((0, DiskStep::Completed));
     driver.step();
     assert_eq!(driver.disk().counters().writes, 3);
     driver.bench.now = driver.bench.now.after(1_000_000);

@@ -1,0 +1,35 @@
+//! What a request changes, as long as it is not known to be durable.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::Extent;
+use crate::VirtualTime;
+
+/// New contents of some sectors.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Contents {
+    /// These bytes: whole sectors.
+    Data(Arc<[u8]>),
+    /// Zeros.
+    Zeros,
+    /// Nothing anybody needs: zeros, from when it is done.
+    Discarded,
+}
+
+/// A change that a disk accepted. Changes of one disk are kept in the order of acceptance, which is the order of the versions of a
+/// sector, whatever the order in which requests complete.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// Number of the request. One request may change several extents.
+    pub request: u64,
+    /// Which sectors.
+    pub extent: Extent,
+    /// What they become.
+    pub contents: Contents,
+    /// When it was accepted.
+    pub accepted: VirtualTime,
+    /// When it was completed. None: in flight, or forgotten by its front end.
+    pub completed: Option<VirtualTime>,
+}

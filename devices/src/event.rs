@@ -1,0 +1,102 @@
+//! The one stream of events: what triggers, oracles and reports read.
+
+use serde::{Deserialize, Serialize};
+
+use crate::VirtualTime;
+use crate::disk::Extent;
+
+/// Something worth knowing. Events carry ids and times, no payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    /// A byte left a UART.
+    Serial {
+        /// 0 is COM1.
+        port: u8,
+        /// It.
+        byte: u8,
+    },
+    /// A byte written to the debug port.
+    Debug {
+        /// It.
+        byte: u8,
+    },
+    /// PM1_CNT written with SLP_EN.
+    SleepRegister {
+        /// SLP_TYP.
+        slp_typ: u8,
+    },
+    /// A request to a disk went a step further.
+    Disk(DiskEvent),
+    /// The machine is in another power state, and its parts are as that state leaves them.
+    Power(PowerEvent),
+}
+
+/// A step of a request to a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskEvent {
+    /// Which disk ([`crate::disk::DiskConfig::id`]).
+    pub disk: u8,
+    /// Number of the request on that disk since its power came on, from 0.
+    pub request: u64,
+    /// What is asked.
+    pub action: DiskAction,
+    /// How far it is.
+    pub step: DiskStep,
+}
+
+/// What a request asks of a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DiskAction {
+    /// Contents.
+    Read(Extent),
+    /// New contents.
+    Write {
+        /// Where.
+        extent: Extent,
+        /// Completed only when durable (force unit access).
+        fua: bool,
+    },
+    /// Make durable what was completed.
+    Flush,
+    /// These contents are not needed any more. The first extent, if there is any.
+    Discard(Extent),
+    /// These become zero. The first extent, if there is any.
+    WriteZeroes(Extent),
+}
+
+/// How far a request is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum DiskStep {
+    /// The disk took it: from now on a power cut may find it done in part.
+    Accepted,
+    /// The guest is told that it is done.
+    Completed,
+    /// The guest is told that it failed.
+    Failed,
+    /// What it changed survives a power cut. Comes after [`DiskStep::Completed`], of flushes and reads never.
+    Durable,
+}
+
+/// What happened to the machine as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PowerEvent {
+    /// Power came on: RAM is as power-on leaves it.
+    On,
+    /// Sleeps with its RAM (S3).
+    Asleep,
+    /// Woke from S3.
+    Awake,
+    /// Off by order (S4, S5).
+    Off,
+    /// The power failed.
+    Cut,
+    /// The reset line was pulled.
+    Reset,
+}
+
+/// Sees events as they happen.
+pub trait Observer {
+    /// Returns whether a trigger matched: disks and board then do nothing more in this call, and the machine stops before the next
+    /// guest instruction.
+    fn event(&mut self, now: VirtualTime, event: Event) -> bool;
+}
