@@ -3,6 +3,7 @@
 //! A [`Disk`] accepts requests, numbers them and says when each completes. Its contents are [`Media`]: a sparse overlay of changed
 //! blocks on a read-only [`Base`] that belongs to the host. A disk is plain data; of its base it keeps the identity only.
 
+mod atomicity;
 mod base;
 mod block;
 mod change;
@@ -11,6 +12,7 @@ mod file;
 mod latency;
 mod media;
 
+pub use atomicity::{AtomicUnit, Tie};
 pub use base::{Base, BaseError, BaseIdentity, BaseRef, MemoryBase};
 pub use change::{Change, Contents};
 pub use drive::{Command, Completion, Counters, Disk, DiskConfig, DiskError, Extent, Ticket};
