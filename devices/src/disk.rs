@@ -7,6 +7,7 @@ mod atomicity;
 mod base;
 mod block;
 mod change;
+mod crash_space;
 mod drive;
 mod file;
 mod latency;
@@ -15,6 +16,10 @@ mod media;
 pub use atomicity::{AtomicUnit, Tie};
 pub use base::{Base, BaseError, BaseIdentity, BaseRef, MemoryBase};
 pub use change::{Change, Contents};
+pub use crash_space::{
+    CrashSpace, CrashSpaceError, CrashState, CrashStateError, CrashStateSyntax, Exhaustive, Fate, OpenUnit,
+    PendingWrite, Search, Size, Version, WriteFate,
+};
 pub use drive::{Command, Completion, Counters, Disk, DiskConfig, DiskError, Extent, Ticket};
 pub use file::{DiskFile, DiskFileError};
 pub use latency::Latency;

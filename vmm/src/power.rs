@@ -49,7 +49,7 @@ impl Machine {
             let now = self.clock.now();
             let alarm = self.board.rtc.next_alarm().ok_or(WakeError::NothingWakes)?;
             self.clock.pass(alarm.0.saturating_sub(self.clock.world_at(now).0));
-            let mut world = World::of_host(&self.ram, self.clock, self.instructions, observer);
+            let mut world = World { ram: &self.ram, clock: self.clock, observer };
             self.board.tick_clock(now, &mut world);
         }
         if !self.board.pm.wants_wake() {
@@ -70,7 +70,7 @@ impl Machine {
 
     /// Presses the power button.
     pub fn press_power_button(&mut self, observer: &mut dyn Observer) {
-        let mut world = World::of_host(&self.ram, self.clock, self.instructions, observer);
+        let mut world = World { ram: &self.ram, clock: self.clock, observer };
         self.board.press_power_button(self.clock.now(), &mut world);
     }
 
@@ -86,7 +86,7 @@ impl Machine {
         self.forget_translations();
         self.engine.enter(&registers, &mtrrs);
         let now = self.clock.now();
-        let mut world = World::of_host(&self.ram, self.clock, self.instructions, observer);
+        let mut world = World { ram: &self.ram, clock: self.clock, observer };
         self.board.reset(Reset::Wake, now, &mut world);
         self.board.woke(now, &mut world);
         Ok(())
@@ -131,7 +131,7 @@ impl Machine {
         self.scheduler = Scheduler::new(self.config.quantum, self.config.seed.wrapping_sub(1));
         self.forget_translations();
         let now = self.clock.now();
-        let mut world = World::of_host(&self.ram, self.clock, self.instructions, observer);
+        let mut world = World { ram: &self.ram, clock: self.clock, observer };
         self.board.reset(kind, now, &mut world);
     }
 }
