@@ -93,9 +93,14 @@ impl Cpu {
         Self { state, tlb: Tlb::default(), jumps: Box::new([none; JUMPS]), seen_code_epoch: 0, seen_paging }
     }
 
-    /// Forgets translations: to be called after memory or its marks were changed from outside.
+    /// Forgets translations: to be called after memory or the state was changed from outside.
     pub fn flush(&mut self) {
         self.tlb.flush(false);
+    }
+
+    /// Forgets which pages may be written to without asking: to be called after memory's marks of written pages were taken.
+    pub fn ask_before_writes(&mut self) {
+        self.tlb.forbid_all_writes();
     }
 
     /// Runs until something wants attention.

@@ -89,6 +89,30 @@ impl GuestRam {
         self.regions.iter().map(|region| region.frames * PAGE_SIZE).sum()
     }
 
+    /// Whether this is the same memory, and not just as large.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.memory, &other.memory)
+    }
+
+    /// How many page frames of memory lie below this one, if it is memory.
+    #[inline]
+    pub fn number_of(&self, frame: u64) -> Option<usize> {
+        let (_, page) = self.region(frame)?;
+        let below = self.regions[0].frames;
+        Some(if frame < below { page } else { below as usize + page })
+    }
+
+    /// The page frame with this many others of memory below it.
+    #[inline]
+    pub fn frame_of(&self, number: usize) -> Option<u64> {
+        let [below, above] = &self.regions;
+        let number = number as u64;
+        match number.checked_sub(below.frames) {
+            None => Some(below.first_frame + number),
+            Some(number) => (number < above.frames).then_some(above.first_frame + number),
+        }
+    }
+
     /// Every page frame, in ascending order.
     pub fn frames(&self) -> impl Iterator<Item = u64> + '_ {
         self.regions.iter().flat_map(|region| region.first_frame..region.first_frame + region.frames)
@@ -127,6 +151,11 @@ impl GuestRam {
         if let Some((region, page)) = self.region(frame) {
             region.marks.forget_code(page);
         }
+    }
+
+    /// All code was dropped.
+    pub fn forget_all_code(&self) {
+        self.regions.iter().for_each(|region| region.marks.forget_all_code());
     }
 
     /// Whether translated code was made from this frame.
@@ -189,6 +218,12 @@ mod tests {
         assert!(ram.host_page(HOLE_START / 4096).is_none());
         assert_eq!(ram.take_written(), [HOLE_END / 4096 + 1]);
         assert_eq!(ram.frames().last(), Some(HOLE_END / 4096 + 1));
+        let below = (HOLE_START / 4096) as usize;
+        for (number, frame) in [(0, 0), (below - 1, HOLE_START / 4096 - 1), (below + 1, HOLE_END / 4096 + 1)]
+        {
+            assert_eq!((ram.number_of(frame), ram.frame_of(number)), (Some(number), Some(frame)));
+        }
+        assert_eq!((ram.number_of(HOLE_START / 4096), ram.frame_of(below + 2)), (None, None));
     }
 
     #[test]

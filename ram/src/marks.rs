@@ -1,14 +1,11 @@
 //! What is remembered of each page: written since the last look, and whether translated code was made from it.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use vm_memory::bitmap::{Bitmap, BitmapSlice, NewBitmap, WithBitmapSlice};
 
 use crate::PAGE_SIZE;
-
-const WRITTEN: u8 = 1;
-const CODE: u8 = 2;
 
 /// The marks of one contiguous region, in pages from its start. Clones share the marks.
 #[derive(Debug, Clone, Default)]
@@ -20,47 +17,100 @@ pub struct PageMarks {
 
 #[derive(Debug, Default)]
 struct Shared {
-    pages: Box<[AtomicU8]>,
+    pages: usize,
+    written: Bits,
+    /// Words of `written` that may have a bit set: who takes them looks at no others.
+    written_words: Bits,
+    code: Bits,
     any_rewritten: AtomicBool,
     rewritten: Mutex<Vec<usize>>,
 }
 
-impl PageMarks {
-    fn page(&self, page: usize) -> Option<&AtomicU8> {
-        self.shared.pages.get(page)
+/// A bit for each of so many things.
+#[derive(Debug, Default)]
+struct Bits(Box<[AtomicU64]>);
+
+impl Bits {
+    const IN_WORD: usize = u64::BITS as usize;
+
+    fn new(count: usize) -> Self {
+        Self((0..count.div_ceil(Self::IN_WORD)).map(|_| AtomicU64::new(0)).collect())
     }
 
+    fn word(&self, at: usize) -> Option<(&AtomicU64, u64)> {
+        self.0.get(at / Self::IN_WORD).map(|word| (word, 1 << (at % Self::IN_WORD)))
+    }
+
+    #[inline]
+    fn has(&self, at: usize) -> bool {
+        self.word(at).is_some_and(|(word, bit)| word.load(Ordering::Relaxed) & bit != 0)
+    }
+
+    /// Whether it was clear before. To set a bit that is set costs no locked instruction.
+    #[inline]
+    fn set(&self, at: usize) -> bool {
+        self.word(at).is_some_and(|(word, bit)| {
+            word.load(Ordering::Relaxed) & bit == 0 && word.fetch_or(bit, Ordering::Relaxed) & bit == 0
+        })
+    }
+
+    fn clear(&self, at: usize) {
+        if let Some((word, bit)) = self.word(at) {
+            word.fetch_and(!bit, Ordering::Relaxed);
+        }
+    }
+
+    fn clear_all(&self) {
+        self.0.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+    }
+
+    /// Clears a word, and calls this with each bit that was set, in ascending order.
+    fn take_word(&self, word: usize, mut each: impl FnMut(usize)) {
+        let mut bits = self.0.get(word).map_or(0, |word| match word.load(Ordering::Relaxed) {
+            0 => 0,
+            _ => word.swap(0, Ordering::Relaxed),
+        });
+        while bits != 0 {
+            each(word * Self::IN_WORD + bits.trailing_zeros() as usize);
+            bits &= bits - 1;
+        }
+    }
+}
+
+impl PageMarks {
     /// Somebody writes to this page.
     pub fn note_write(&self, page: usize) {
-        let Some(marks) = self.page(page) else { return };
-        // A plain store where nothing changes would still cost a locked instruction.
-        let before = marks.load(Ordering::Relaxed);
-        if before & WRITTEN == 0 {
-            marks.fetch_or(WRITTEN, Ordering::Relaxed);
+        let shared = &self.shared;
+        if page >= shared.pages {
+            return;
         }
-        if before & CODE != 0 {
-            self.shared.rewritten.lock().unwrap_or_else(PoisonError::into_inner).push(page);
-            self.shared.any_rewritten.store(true, Ordering::Release);
+        if shared.written.set(page) {
+            shared.written_words.set(page / Bits::IN_WORD);
+        }
+        if shared.code.has(page) {
+            shared.rewritten.lock().unwrap_or_else(PoisonError::into_inner).push(page);
+            shared.any_rewritten.store(true, Ordering::Release);
         }
     }
 
     /// Translated code was made from this page.
     pub fn note_code(&self, page: usize) {
-        if let Some(marks) = self.page(page) {
-            marks.fetch_or(CODE, Ordering::Relaxed);
-        }
+        self.shared.code.set(page);
     }
 
     /// All code made from this page was dropped.
     pub fn forget_code(&self, page: usize) {
-        if let Some(marks) = self.page(page) {
-            marks.fetch_and(!CODE, Ordering::Relaxed);
-        }
+        self.shared.code.clear(page);
+    }
+
+    /// All code was dropped.
+    pub fn forget_all_code(&self) {
+        self.shared.code.clear_all();
     }
 
     /// Whether translated code was made from this page.
     pub fn has_code(&self, page: usize) -> bool {
-        self.page(page).is_some_and(|marks| marks.load(Ordering::Relaxed) & CODE != 0)
+        self.shared.code.has(page)
     }
 
     /// Whether some page with code was written to since [`PageMarks::take_rewritten`].
@@ -79,13 +129,15 @@ impl PageMarks {
         pages
     }
 
-    /// The pages written to since the last call, in ascending order. A processor whose TLB lets it write without asking must
-    /// flush it afterwards.
+    /// The pages written to since the last call, in ascending order, at a cost that depends on their number and hardly on that of
+    /// all pages. A processor whose TLB lets it write without asking must ask again afterwards.
     pub fn take_written(&self) -> Vec<usize> {
-        let take = |(page, marks): (usize, &AtomicU8)| {
-            (marks.fetch_and(!WRITTEN, Ordering::Relaxed) & WRITTEN != 0).then_some(page)
-        };
-        self.shared.pages.iter().enumerate().filter_map(take).collect()
+        let Shared { written, written_words, .. } = &*self.shared;
+        let mut pages = Vec::new();
+        for word in 0..written_words.0.len() {
+            written_words.take_word(word, |word| written.take_word(word, |page| pages.push(page)));
+        }
+        pages
     }
 }
 
@@ -108,8 +160,7 @@ impl Bitmap for PageMarks {
     }
 
     fn dirty_at(&self, offset: usize) -> bool {
-        self.page(self.offset.saturating_add(offset) / PAGE_SIZE as usize)
-            .is_some_and(|marks| marks.load(Ordering::Relaxed) & WRITTEN != 0)
+        self.shared.written.has(self.offset.saturating_add(offset) / PAGE_SIZE as usize)
     }
 
     fn slice_at(&self, offset: usize) -> Self {
@@ -119,8 +170,11 @@ impl Bitmap for PageMarks {
 
 impl NewBitmap for PageMarks {
     fn with_len(len: usize) -> Self {
-        let pages = (0..len.div_ceil(PAGE_SIZE as usize)).map(|_| AtomicU8::new(0)).collect();
-        Self { shared: Arc::new(Shared { pages, ..Shared::default() }), offset: 0 }
+        let pages = len.div_ceil(PAGE_SIZE as usize);
+        let written = Bits::new(pages);
+        let written_words = Bits::new(written.0.len());
+        let shared = Shared { pages, written, written_words, code: Bits::new(pages), ..Shared::default() };
+        Self { shared: Arc::new(shared), offset: 0 }
     }
 }
 
@@ -135,6 +189,30 @@ mod tests {
         marks.slice_at(4096).mark_dirty(4096, 1);
         assert_eq!(marks.take_written(), [0, 1, 2]);
         assert_eq!(marks.take_written(), Vec::<usize>::new());
+    }
+
+    #[test]
+    fn written_pages_are_found_wherever_they_are() {
+        let marks = PageMarks::with_len(100_000 * 4096);
+        let pages = [0, 1, 63, 64, 4095, 4096, 65_535, 99_999];
+        for page in pages.iter().rev() {
+            marks.note_write(*page);
+        }
+        assert!(marks.dirty_at(4095 * 4096) && !marks.dirty_at(4094 * 4096));
+        assert_eq!(marks.take_written(), pages);
+        assert!(!marks.dirty_at(4095 * 4096));
+        marks.note_write(64);
+        assert_eq!(marks.take_written(), [64]);
+    }
+
+    #[test]
+    fn all_code_can_be_forgotten_at_once() {
+        let marks = PageMarks::with_len(200 * 4096);
+        marks.note_code(3);
+        marks.note_code(199);
+        marks.forget_all_code();
+        marks.note_write(3);
+        assert!(!marks.has_code(199) && !marks.any_rewritten());
     }
 
     #[test]

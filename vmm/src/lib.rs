@@ -12,6 +12,7 @@ pub mod engine;
 pub mod kallsyms;
 pub mod machine;
 pub mod power;
+pub mod snapshot;
 
 pub use autopsy::Autopsy;
 pub use board::Board;
@@ -22,3 +23,4 @@ pub use drive::{Drive, FrontEnd};
 pub use engine::{Limit, Stop};
 pub use machine::{Entry, Machine, MachineError};
 pub use power::WakeError;
+pub use snapshot::{Limits, MachineState, Snapshot, SnapshotError};

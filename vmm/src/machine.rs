@@ -12,11 +12,12 @@ use thiserror::Error;
 use crate::board::{Board, World};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::digest::{Digest, RamDigest};
+use crate::digest::Digest;
 use crate::drive::Drive;
 use crate::engine::scheduler::Scheduler;
 use crate::engine::software::{Around, Software};
 use crate::engine::{Limit, Stop};
+use crate::snapshot::tracker::Tracker;
 
 /// A machine that cannot be built, or a kernel that cannot be loaded into it.
 #[derive(Debug, Error)]
@@ -66,7 +67,7 @@ pub struct Machine {
     pub(crate) scheduler: Scheduler,
     pub(crate) instructions: u64,
     pub(crate) engine: Software,
-    pub(crate) ram_digest: RamDigest,
+    pub(crate) tracker: Tracker,
 }
 
 impl Machine {
@@ -92,13 +93,13 @@ impl Machine {
         let engine = Software::new(&config);
         let scheduler = Scheduler::new(config.quantum, config.seed.wrapping_sub(1));
         Ok(Self {
+            tracker: Tracker::new(&ram),
             ram,
             board,
             clock,
             scheduler,
             instructions: 0,
             engine,
-            ram_digest: RamDigest::default(),
             config,
         })
     }
@@ -187,9 +188,8 @@ impl Machine {
 
     /// One hash over everything the machine is.
     pub fn digest(&mut self) -> Digest {
-        // Pages known as writable may be written to without a mark: after the marks are taken, nothing is known.
-        let ram = self.ram_digest.update(&self.ram);
-        self.engine.flush();
+        let ram = self.tracker.digest();
+        self.engine.ask_before_writes();
         let mut hasher = blake3::Hasher::new();
         hasher.update(&ram);
         let processors: Vec<&CpuState> = self.engine.processors().collect();

@@ -17,9 +17,7 @@ use thiserror::Error;
 
 use crate::board::World;
 use crate::clock::Clock;
-use crate::digest::RamDigest;
 use crate::engine::scheduler::Scheduler;
-use crate::engine::software::Software;
 use crate::machine::{Machine, MachineError};
 
 /// Offset of the 32-bit waking vector in the FACS (ACPI 6.5, table 5.12).
@@ -82,8 +80,7 @@ impl Machine {
         let signature = self.engine.signature();
         let registers = reset::wake(signature, vector).ok_or(WakeError::NoVector(vector))?;
         let mtrrs = self.mtrrs().ok_or(WakeError::Undescribed)?;
-        self.engine = Software::new(&self.config);
-        self.forget_translations();
+        self.engine.power_on(&self.config);
         self.engine.enter(&registers, &mtrrs);
         let now = self.clock.now();
         let mut world = World { ram: &self.ram, clock: self.clock, observer };
@@ -105,7 +102,7 @@ impl Machine {
     /// [`MachineError::Ram`] if the host has no memory left.
     pub fn power_cycle(&mut self, off: u64, observer: &mut dyn Observer) -> Result<(), MachineError> {
         let world = self.clock.world_at(self.clock.now().after(off));
-        self.ram = GuestRam::new(self.config.memory)?;
+        self.put_memory(GuestRam::new(self.config.memory)?);
         self.clock = Clock::new(world);
         self.restart(Reset::PowerOn, observer);
         self.instructions = 0;
@@ -117,19 +114,9 @@ impl Machine {
         self.restart(Reset::Line, observer);
     }
 
-    /// Translated code went with the engine: no page has any, and each is to be hashed anew.
-    fn forget_translations(&mut self) {
-        self.ram_digest = RamDigest::default();
-        for frame in self.ram.frames() {
-            self.ram.forget_code(frame);
-            self.ram.note_write(frame);
-        }
-    }
-
     fn restart(&mut self, kind: Reset, observer: &mut dyn Observer) {
-        self.engine = Software::new(&self.config);
+        self.engine.power_on(&self.config);
         self.scheduler = Scheduler::new(self.config.quantum, self.config.seed.wrapping_sub(1));
-        self.forget_translations();
         let now = self.clock.now();
         let mut world = World { ram: &self.ram, clock: self.clock, observer };
         self.board.reset(kind, now, &mut world);

@@ -23,7 +23,14 @@ pub struct Software {
 impl Software {
     /// Processors after power-on: the first one runs, the others wait for a start-up IPI.
     pub fn new(config: &Config) -> Self {
-        let processors = (0..config.processors)
+        let mut engine = Self { processors: Vec::new(), cache: BlockCache::new() };
+        engine.power_on(config);
+        engine
+    }
+
+    /// The processors lose everything, as in [`Software::new`]. Translated code stays: it belongs to memory.
+    pub fn power_on(&mut self, config: &Config) {
+        let states: Vec<CpuState> = (0..config.processors)
             .map(|apic_id| {
                 let mut state = CpuState::power_on(Identity {
                     processors: config.processors,
@@ -34,10 +41,27 @@ impl Software {
                 if apic_id == 0 {
                     state.apic.set_virtual_wire();
                 }
-                Cpu::new(state)
+                state
             })
             .collect();
-        Self { processors, cache: BlockCache::new() }
+        self.load(&states);
+    }
+
+    /// Puts these processors into the place of those there are.
+    pub fn load(&mut self, states: &[CpuState]) {
+        self.processors.truncate(states.len());
+        for (cpu, state) in self.processors.iter_mut().zip(states) {
+            cpu.state.clone_from(state);
+            cpu.flush();
+        }
+        let more = states.iter().skip(self.processors.len()).cloned().map(Cpu::new);
+        self.processors.extend(more.collect::<Vec<_>>());
+    }
+
+    /// Memory was replaced: the code translated from it is no more.
+    pub fn forget_code(&mut self) {
+        self.cache.clear();
+        self.processors.iter_mut().for_each(Cpu::flush);
     }
 
     /// The processors.
@@ -61,9 +85,9 @@ impl Software {
         }
     }
 
-    /// Forgets what may be written without asking.
-    pub fn flush(&mut self) {
-        self.processors.iter_mut().for_each(Cpu::flush);
+    /// Memory's marks of written pages were taken: from now on, every page is marked again before it is written to.
+    pub fn ask_before_writes(&mut self) {
+        self.processors.iter_mut().for_each(Cpu::ask_before_writes);
     }
 }
 
