@@ -247,7 +247,7 @@ impl AcpiPm {
             return;
         }
         let slp_typ = ((self.control & Control::SLEEP_TYPE).bits() >> 10) as u8;
-        cx.observer.event(cx.now, Event::SleepRegister { slp_typ });
+        cx.emit(Event::SleepRegister { slp_typ });
         if SleepState::of_slp_typ(slp_typ).is_some_and(|state| self.config.has(state)) {
             *cx.power = Some(PowerRequest::Sleep { slp_typ });
         }

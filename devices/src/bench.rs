@@ -7,7 +7,7 @@ use ram::GuestRam;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    Context, Device, DiskEvent, DiskStep, Event, Lines, Message, Observer, PowerRequest, VirtualTime,
+    Context, Device, DiskEvent, DiskStep, Event, Lines, Message, Moment, Observer, PowerRequest, VirtualTime,
     WorldTime,
 };
 
@@ -21,6 +21,8 @@ pub(crate) struct Bench {
     pub(crate) messages: Vec<Message>,
     pub(crate) power: Option<PowerRequest>,
     pub(crate) events: Events,
+    /// A trigger matched.
+    pub(crate) stopped: bool,
     /// Every byte read or written and every change of the interrupt lines, a line each.
     pub(crate) trace: String,
 }
@@ -48,7 +50,7 @@ fn disk_step(event: Event) -> Option<(u64, DiskStep)> {
 }
 
 impl Observer for Events {
-    fn event(&mut self, _: VirtualTime, event: Event) -> bool {
+    fn event(&mut self, _: Moment, event: Event) -> bool {
         self.seen.push(event);
         self.stop_at.is_some() && self.stop_at == disk_step(event)
     }
@@ -71,12 +73,14 @@ impl Bench {
             messages: Vec::new(),
             power: None,
             events: Events::default(),
+            stopped: false,
             trace: String::new(),
         }
     }
 
-    /// For one call.
+    /// For one call: a machine that was stopped goes on with it.
     pub(crate) fn cx(&mut self) -> Context<'_> {
+        self.stopped = false;
         Context {
             now: self.now,
             world: WorldTime(self.epoch + self.now.0),
@@ -84,7 +88,10 @@ impl Bench {
             lines: &mut self.lines,
             messages: &mut self.messages,
             power: &mut self.power,
+            instructions: 0,
+            processor: None,
             observer: &mut self.events,
+            stop: &mut self.stopped,
         }
     }
 

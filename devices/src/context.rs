@@ -3,7 +3,8 @@
 use ram::GuestRam;
 use serde::{Deserialize, Serialize};
 
-use crate::{Message, Observer};
+use crate::event::Moment;
+use crate::{Event, Message, Observer};
 
 /// Run time in nanoseconds: advances in S0 only.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -101,8 +102,24 @@ pub struct Context<'a> {
     pub messages: &'a mut Vec<Message>,
     /// Set by a device that ends or changes how the machine runs.
     pub power: &'a mut Option<PowerRequest>,
+    /// Instructions retired so far.
+    pub instructions: u64,
+    /// Whose access this is, if it is one.
+    pub processor: Option<u32>,
     /// Sees events.
     pub observer: &'a mut dyn Observer,
+    /// Set when a trigger matched.
+    pub stop: &'a mut bool,
+}
+
+impl Context<'_> {
+    /// Tells of an event. Returns whether a trigger matched: nothing more may happen in this call then.
+    pub fn emit(&mut self, event: Event) -> bool {
+        let at = Moment { time: self.now, instructions: self.instructions, processor: self.processor };
+        let matched = self.observer.event(at, event);
+        *self.stop |= matched;
+        matched
+    }
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ impl Device for DebugPort {
             let byte = lanes.value as u8;
             match u16::try_from(port) {
                 Ok(LOG) => {
-                    cx.observer.event(cx.now, Event::Debug { byte });
+                    cx.emit(Event::Debug { byte });
                 }
                 Ok(EXIT) => *cx.power = Some(PowerRequest::DebugExit { status: byte }),
                 _ => {}

@@ -94,9 +94,68 @@ pub enum PowerEvent {
     Reset,
 }
 
+/// When something happened, exactly.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moment {
+    /// Run time.
+    pub time: VirtualTime,
+    /// Instructions retired by all processors since power came on; the one that made the access, if one did, is among them.
+    pub instructions: u64,
+    /// Which processor made the access that led to it. None: the board did it by itself, or the host.
+    pub processor: Option<u32>,
+}
+
+/// What passes between processors and board: no event, and shown only to observers that ask for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Traffic {
+    /// A port, or an address that is no memory.
+    Access {
+        /// A port.
+        port: bool,
+        /// Its number, or the address.
+        address: u64,
+        /// Bytes.
+        size: u8,
+        /// Written, not read.
+        write: bool,
+        /// What was read or written.
+        value: u64,
+    },
+    /// A processor sent a message to others: an IPI.
+    Interrupt {
+        /// What kind.
+        kind: Ipi,
+        /// Vector.
+        vector: u8,
+    },
+}
+
+/// What a processor sends to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ipi {
+    /// An interrupt.
+    Interrupt,
+    /// A non-maskable interrupt.
+    Nmi,
+    /// INIT.
+    Init,
+    /// Start-up: the vector numbers a page.
+    StartUp,
+    /// Of no effect here.
+    Other,
+}
+
 /// Sees events as they happen.
 pub trait Observer {
     /// Returns whether a trigger matched: disks and board then do nothing more in this call, and the machine stops before the next
     /// guest instruction.
-    fn event(&mut self, now: VirtualTime, event: Event) -> bool;
+    fn event(&mut self, at: Moment, event: Event) -> bool;
+
+    /// Whether it wants to see what passes between processors and board. Asked before each access.
+    fn wants_traffic(&self) -> bool {
+        false
+    }
+
+    /// Something passed.
+    fn traffic(&mut self, _at: Moment, _traffic: Traffic) {}
 }

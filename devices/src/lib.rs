@@ -27,5 +27,5 @@ pub mod uart;
 
 pub use context::{Context, Gsi, Lines, PowerRequest, VirtualTime, WorldTime};
 pub use device::{Device, Reset};
-pub use event::{DiskAction, DiskEvent, DiskStep, Event, Observer, PowerEvent};
+pub use event::{DiskAction, DiskEvent, DiskStep, Event, Ipi, Moment, Observer, PowerEvent, Traffic};
 pub use message::{Delivery, DeliveryMode, Message};

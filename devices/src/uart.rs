@@ -168,7 +168,7 @@ impl Uart {
             if self.loops_back() {
                 self.receiver.put(cx.now, byte, self.room());
             } else {
-                cx.observer.event(cx.now, Event::Serial { port: self.config.number, byte });
+                cx.emit(Event::Serial { port: self.config.number, byte });
             }
             self.empty_pending |= ran_empty;
         }

@@ -1,6 +1,6 @@
 //! Everything a machine says, as it says it.
 
-use devices::{Event, Observer, VirtualTime};
+use devices::{Event, Moment, Observer};
 
 /// Keeps what leaves the serial ports. Stops the machine after each line of the agent, after the text somebody waits for, and
 /// on nothing else.
@@ -57,7 +57,7 @@ impl Tape {
 }
 
 impl Observer for Tape {
-    fn event(&mut self, _: VirtualTime, event: Event) -> bool {
+    fn event(&mut self, _: Moment, event: Event) -> bool {
         match event {
             Event::Serial { port: 0, byte } => self.hear(byte),
             Event::Serial { byte, .. } => {
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     fn say(tape: &mut Tape, port: u8, text: &str) -> Vec<bool> {
-        text.bytes().map(|byte| tape.event(VirtualTime(0), Event::Serial { port, byte })).collect()
+        text.bytes().map(|byte| tape.event(Moment::default(), Event::Serial { port, byte })).collect()
     }
 
     #[test]

@@ -62,6 +62,22 @@ pub struct Signals {
     pub power: Option<PowerRequest>,
     /// A trigger matched: stop before the next instruction.
     pub triggered: bool,
+    /// The access that a trigger stopped in the middle: what it left undone comes first when the machine goes on.
+    interrupted: Option<Interrupted>,
+    /// A trigger stopped the board before interrupts were routed.
+    unrouted: bool,
+}
+
+/// An access in the middle of which a trigger matched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Interrupted {
+    now: VirtualTime,
+    instructions: u64,
+    processor: Option<u32>,
+    /// By port number or address.
+    address: u64,
+    /// Of a PCI function.
+    pci: bool,
 }
 
 /// What devices need beyond the board.
@@ -70,21 +86,23 @@ pub struct World<'a> {
     pub ram: &'a GuestRam,
     /// Run and world time.
     pub clock: Clock,
+    /// Instructions retired so far.
+    pub instructions: u64,
+    /// The processor whose access this is.
+    pub processor: Option<u32>,
     /// Sees events.
     pub observer: &'a mut dyn Observer,
 }
 
-/// Remembers that a trigger matched, whatever the device does with the answer.
-struct Noting<'a> {
-    observer: &'a mut dyn Observer,
-    triggered: &'a mut bool,
-}
-
-impl Observer for Noting<'_> {
-    fn event(&mut self, now: VirtualTime, event: devices::Event) -> bool {
-        let matched = self.observer.event(now, event);
-        *self.triggered |= matched;
-        matched
+impl<'a> World<'a> {
+    /// For what the host does.
+    pub fn of_host(
+        ram: &'a GuestRam,
+        clock: Clock,
+        instructions: u64,
+        observer: &'a mut dyn Observer,
+    ) -> Self {
+        Self { ram, clock, instructions, processor: None, observer }
     }
 }
 
@@ -135,15 +153,62 @@ impl Board {
             .min()
     }
 
-    /// Does what time brought, and routes interrupts.
+    /// Does what time brought, and routes interrupts. A trigger ends it at once: whatever is left of this instant, of other devices
+    /// as well, is done by the next call.
     pub fn tick(&mut self, now: VirtualTime, world: &mut World<'_>) {
+        self.finish_access(world);
+        if self.signals.triggered {
+            return;
+        }
+        self.signals.unrouted = true;
         let (devices, signals) = self.devices();
         for device in devices {
             if device.deadline().is_some_and(|deadline| deadline <= now) {
                 with(signals, now, world, |cx| device.tick(cx));
+                if signals.triggered {
+                    return;
+                }
             }
         }
+        self.signals.unrouted = false;
         self.route(now, world);
+    }
+
+    /// The host did something to a device. If the machine stands in the middle of an instant, interrupts are routed when it goes on.
+    fn changed_from_outside(&mut self, now: VirtualTime, world: &mut World<'_>) {
+        if !self.signals.unrouted {
+            self.route(now, world);
+        }
+    }
+
+    /// Goes on with the access that a trigger stopped in the middle, as of the instant of the access: afterwards nothing tells that it
+    /// was stopped.
+    fn finish_access(&mut self, world: &mut World<'_>) {
+        let Some(stopped) = self.signals.interrupted.take() else { return };
+        let Interrupted { now, instructions, processor, address, pci } = stopped;
+        let mut then = World { instructions, processor, observer: &mut *world.observer, ..*world };
+        if pci {
+            let Self { pci, signals, .. } = self;
+            with(signals, now, &mut then, |cx| pci.go_on(address, cx));
+            if signals.triggered {
+                signals.interrupted = Some(stopped);
+                return;
+            }
+        }
+        self.route(now, &mut then);
+    }
+
+    /// The end of an access: interrupts are routed, unless a trigger stopped it.
+    fn end_access(&mut self, now: VirtualTime, address: u64, pci: bool, world: &mut World<'_>) {
+        if self.signals.triggered {
+            let World { instructions, processor, .. } = *world;
+            let stopped = Interrupted { now, instructions, processor, address, pci };
+            // Whatever else the same instruction did is done with the first.
+            self.signals.interrupted.get_or_insert(stopped);
+            self.signals.unrouted = true;
+        } else {
+            self.route(now, world);
+        }
     }
 
     /// Every device goes to its state after this kind of reset.
@@ -154,6 +219,8 @@ impl Board {
         }
         signals.messages.clear();
         signals.power = None;
+        (signals.interrupted, signals.unrouted) = (None, false);
+        signals.triggered = false;
         self.controllers_changed(now, world);
     }
 
@@ -161,21 +228,21 @@ impl Board {
     pub fn tick_clock(&mut self, now: VirtualTime, world: &mut World<'_>) {
         let Self { rtc, signals, .. } = self;
         with(signals, now, world, |cx| rtc.tick(cx));
-        self.route(now, world);
+        self.changed_from_outside(now, world);
     }
 
     /// Presses the power button.
     pub fn press_power_button(&mut self, now: VirtualTime, world: &mut World<'_>) {
         let Self { pm, signals, .. } = self;
         with(signals, now, world, |cx| pm.press_power_button(cx));
-        self.route(now, world);
+        self.changed_from_outside(now, world);
     }
 
     /// The machine wakes from S3: software waits for the bit that says so.
     pub fn woke(&mut self, now: VirtualTime, world: &mut World<'_>) {
         let Self { pm, signals, .. } = self;
         with(signals, now, world, |cx| pm.woke(cx));
-        self.route(now, world);
+        self.changed_from_outside(now, world);
     }
 
     /// Bytes from the other end of a serial line, entering at this time or later. 0 is COM1.
@@ -192,7 +259,7 @@ impl Board {
             _ => (&mut self.com2, &mut self.signals),
         };
         with(signals, now, world, |cx| uart.receive(at, bytes, cx));
-        self.route(now, world);
+        self.changed_from_outside(now, world);
     }
 }
 
@@ -203,7 +270,6 @@ fn with<R>(
     world: &mut World<'_>,
     call: impl FnOnce(&mut Context<'_>) -> R,
 ) -> R {
-    let mut observer = Noting { observer: world.observer, triggered: &mut signals.triggered };
     call(&mut Context {
         now,
         world: world.clock.world_at(now),
@@ -211,6 +277,9 @@ fn with<R>(
         lines: &mut signals.lines,
         messages: &mut signals.messages,
         power: &mut signals.power,
-        observer: &mut observer,
+        instructions: world.instructions,
+        processor: world.processor,
+        observer: world.observer,
+        stop: &mut signals.triggered,
     })
 }

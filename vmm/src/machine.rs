@@ -147,7 +147,7 @@ impl Machine {
     /// Bytes for a serial port (0 is COM1), which enter this many nanoseconds from now.
     pub fn receive(&mut self, port: u8, bytes: &[u8], after: u64, observer: &mut dyn Observer) {
         let now = self.clock.now();
-        let mut world = World { ram: &self.ram, clock: self.clock, observer };
+        let mut world = World::of_host(&self.ram, self.clock, self.instructions, observer);
         self.board.receive(port, now.after(after), bytes, now, &mut world);
     }
 

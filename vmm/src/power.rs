@@ -47,7 +47,7 @@ impl Machine {
             let now = self.clock.now();
             let alarm = self.board.rtc.next_alarm().ok_or(WakeError::NothingWakes)?;
             self.clock.pass(alarm.0.saturating_sub(self.clock.world_at(now).0));
-            let mut world = World { ram: &self.ram, clock: self.clock, observer };
+            let mut world = World::of_host(&self.ram, self.clock, self.instructions, observer);
             self.board.tick_clock(now, &mut world);
         }
         if !self.board.pm.wants_wake() {
@@ -68,7 +68,7 @@ impl Machine {
 
     /// Presses the power button.
     pub fn press_power_button(&mut self, observer: &mut dyn Observer) {
-        let mut world = World { ram: &self.ram, clock: self.clock, observer };
+        let mut world = World::of_host(&self.ram, self.clock, self.instructions, observer);
         self.board.press_power_button(self.clock.now(), &mut world);
     }
 
@@ -83,7 +83,7 @@ impl Machine {
         self.engine.power_on(&self.config);
         self.engine.enter(&registers, &mtrrs);
         let now = self.clock.now();
-        let mut world = World { ram: &self.ram, clock: self.clock, observer };
+        let mut world = World::of_host(&self.ram, self.clock, self.instructions, observer);
         self.board.reset(Reset::Wake, now, &mut world);
         self.board.woke(now, &mut world);
         Ok(())
@@ -118,7 +118,7 @@ impl Machine {
         self.engine.power_on(&self.config);
         self.scheduler = Scheduler::new(self.config.quantum, self.config.seed.wrapping_sub(1));
         let now = self.clock.now();
-        let mut world = World { ram: &self.ram, clock: self.clock, observer };
+        let mut world = World::of_host(&self.ram, self.clock, self.instructions, observer);
         self.board.reset(kind, now, &mut world);
     }
 }

@@ -11,7 +11,7 @@ use devices::pci::Function;
 use devices::pci::nvme::{Nvme, NvmeConfig};
 use devices::pci::virtio::{VirtioBlk, VirtioBlkConfig};
 use devices::rtc::{self, Rtc};
-use devices::{Event, Observer, Reset, VirtualTime, WorldTime, acpi_pm};
+use devices::{Event, Moment, Observer, Reset, VirtualTime, WorldTime, acpi_pm};
 use ram::GuestRam;
 use vmm::board::{Board, World};
 use vmm::clock::Clock;
@@ -25,7 +25,7 @@ const ACCESSES: u32 = 400;
 struct Nobody;
 
 impl Observer for Nobody {
-    fn event(&mut self, _: VirtualTime, _: Event) -> bool {
+    fn event(&mut self, _: Moment, _: Event) -> bool {
         false
     }
 }
@@ -119,7 +119,7 @@ fn play(seed: u64) {
     for access in 0..ACCESSES {
         clock.advance(random.below(50_000));
         let now = clock.now();
-        let mut world = World { ram: &ram, clock, observer: &mut nobody };
+        let mut world = World::of_host(&ram, clock, u64::from(access), &mut nobody);
         let value = random.value();
         let size = random.one_of(&[1u8, 2, 4]);
         match random.below(16) {

@@ -3,7 +3,7 @@
 
 use devices::acpi_pm::{self, SleepState};
 use devices::rtc::{self, Rtc};
-use devices::{PowerRequest, VirtualTime, WorldTime};
+use devices::{Moment, PowerRequest, VirtualTime, WorldTime};
 use ram::GuestRam;
 use vmm::board::{Board, World};
 use vmm::clock::Clock;
@@ -12,7 +12,7 @@ use vmm::{Config, Stop};
 struct Nobody;
 
 impl devices::Observer for Nobody {
-    fn event(&mut self, _: VirtualTime, _: devices::Event) -> bool {
+    fn event(&mut self, _: Moment, _: devices::Event) -> bool {
         false
     }
 }
@@ -48,7 +48,7 @@ fn the_sleep_types_of_the_tables_are_those_of_the_registers() {
         assert_eq!(slp_typ, state.slp_typ(), "\\_S{name}");
         let mut board = board.clone();
         let mut nobody = Nobody;
-        let mut world = World { ram: &ram, clock: Clock::new(WorldTime(0)), observer: &mut nobody };
+        let mut world = World::of_host(&ram, Clock::new(WorldTime(0)), 0, &mut nobody);
         let enable = 1 << 13 | u32::from(slp_typ) << 10;
         board.port_write(VirtualTime(0), acpi_pm::PM1_CONTROL, 2, enable, &mut world);
         assert_eq!(board.signals.power, Some(PowerRequest::Sleep { slp_typ }));

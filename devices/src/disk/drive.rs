@@ -246,7 +246,7 @@ impl Disk {
     /// Returns whether a trigger matched.
     fn emit(&self, request: u64, action: DiskAction, step: DiskStep, cx: &mut Context<'_>) -> bool {
         let event = DiskEvent { disk: self.config.id, request, action, step };
-        cx.observer.event(cx.now, Event::Disk(event))
+        cx.emit(Event::Disk(event))
     }
 
     fn perform(&mut self, command: Command) -> Result<Outcome, DiskError> {

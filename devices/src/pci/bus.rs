@@ -82,6 +82,15 @@ impl Bus {
         self.functions.values_mut().filter_map(Function::disk_mut)
     }
 
+    /// A trigger stopped the machine in an access to this address: the function that was accessed does what it left undone.
+    pub fn go_on(&mut self, address: u64, cx: &mut Context<'_>) {
+        if let Some((Target::Configuration { slot, .. } | Target::Memory { slot, .. }, _)) =
+            self.target(address, 1)
+        {
+            self.call(slot, cx, |function, cx| function.tick(cx));
+        }
+    }
+
     /// What an access reaches: which bytes of it are in reach, counted from the first, is the last part.
     fn target(&self, address: u64, size: u8) -> Option<(Target, u8)> {
         let (target, room) = if let Ok(port) = u16::try_from(address) {
@@ -188,6 +197,10 @@ impl Device for Bus {
     fn tick(&mut self, cx: &mut Context<'_>) {
         for slot in 0..SLOTS {
             self.call(slot, cx, |function, cx| function.tick(cx));
+            if *cx.stop {
+                // The machine stops at this very event: the others are called again when it goes on.
+                return;
+            }
         }
     }
 

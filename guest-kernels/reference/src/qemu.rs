@@ -15,6 +15,9 @@ use thiserror::Error;
 use crate::qmp::{Qmp, QmpError};
 
 const PROGRAM: &str = "qemu-system-x86_64";
+/// In the machine's directory: its log of processor resets, and how much of its end a person is shown.
+const RESETS: &str = "resets";
+const RESET_LINES: usize = 12;
 
 /// A plain processor with what the guest's code uses, and RDRAND so that no kernel waits for entropy.
 const CPU: &str = "qemu64,+rdrand,+ssse3,+sse4.1,+sse4.2,+popcnt";
@@ -260,7 +263,11 @@ impl Qemu {
         let stderr = std::fs::read_to_string(self.directory.path().join("stderr")).unwrap_or_default();
         let mut text = format!("{}\nevents {:?}\n", status.trim(), self.qmp.events());
         let tail = lines.iter().skip(lines.len().saturating_sub(CONSOLE_TAIL)).copied();
-        for line in registers.chain(stderr.lines()).chain(std::iter::once("console:")).chain(tail) {
+        let resets = resets(self.directory.path());
+        let resets = std::iter::once("resets:").chain(resets.iter().map(String::as_str));
+        for line in
+            registers.chain(stderr.lines()).chain(resets).chain(std::iter::once("console:")).chain(tail)
+        {
             text.push_str(line);
             text.push('\n');
         }
@@ -272,6 +279,17 @@ impl Drop for Qemu {
     fn drop(&mut self) {
         stop(&mut self.child);
     }
+}
+
+/// Where the processors were at each of the last resets, and which reset was a triple fault.
+fn resets(directory: &Path) -> Vec<String> {
+    let log = std::fs::read_to_string(directory.join(RESETS)).unwrap_or_default();
+    let telling = |line: &&str| {
+        ["CPU Reset", "EIP=", "RIP=", "CS =", "Triple fault"].iter().any(|start| line.starts_with(start))
+    };
+    let lines: Vec<String> = log.lines().filter(telling).map(str::to_owned).collect();
+    let from = lines.len().saturating_sub(RESET_LINES);
+    lines.into_iter().skip(from).collect()
 }
 
 /// SIGKILL, and waits until files and locks are free.
@@ -312,6 +330,8 @@ fn arguments(config: &Config, directory: &Path) -> Vec<OsString> {
     }
     // A reset ends the process: who boots next, and with which command line, is the host's choice.
     add(&["-nodefaults", "-display", "none", "-no-reboot"]);
+    // What the processors were doing when something reset them is all that tells of a triple fault.
+    add(&["-d", "cpu_reset", "-D", &directory.join(RESETS).to_string_lossy()]);
     add(&["-chardev", &format!("file,id=console,path={}", in_directory("console"))]);
     add(&["-chardev", &format!("socket,id=agent,path={}", in_directory("agent"))]);
     add(&["-chardev", &format!("socket,id=qmp,path={}", in_directory("qmp"))]);

@@ -1,6 +1,8 @@
 //! From addresses to devices.
 
-use devices::{Device, VirtualTime, acpi_pm, debug_port, ioapic, pic, pit, post, reset_port, rtc, uart};
+use devices::{
+    Device, Moment, Traffic, VirtualTime, acpi_pm, debug_port, ioapic, pic, pit, post, reset_port, rtc, uart,
+};
 
 use crate::board::{Board, Signals, World, with};
 
@@ -53,12 +55,14 @@ impl Board {
             Target::Device(device) | Target::Controller(device) => device.read(u64::from(port), size, cx),
             Target::Nothing => u64::MAX,
         });
-        self.route(now, world);
+        self.end_access(now, port.into(), is_pci_port(port), world);
+        show(now, world, true, port.into(), size, false, value);
         value as u32
     }
 
     /// Writes 1, 2 or 4 bytes to a port.
     pub fn port_write(&mut self, now: VirtualTime, port: u16, size: u8, value: u32, world: &mut World<'_>) {
+        show(now, world, true, port.into(), size, true, value.into());
         let (target, signals) = self.port(port);
         let controller = matches!(target, Target::Controller(_));
         with(signals, now, world, |cx| match target {
@@ -67,7 +71,11 @@ impl Board {
             }
             Target::Nothing => {}
         });
-        if controller { self.controllers_changed(now, world) } else { self.route(now, world) }
+        if controller {
+            self.controllers_changed(now, world);
+        } else {
+            self.end_access(now, port.into(), is_pci_port(port), world);
+        }
     }
 
     /// Reads 1, 2, 4 or 8 bytes at an address that is no memory.
@@ -77,7 +85,8 @@ impl Board {
             Target::Device(device) | Target::Controller(device) => device.read(address, size, cx),
             Target::Nothing => u64::MAX,
         });
-        self.route(now, world);
+        self.end_access(now, address, true, world);
+        show(now, world, false, address, size, false, value);
         value
     }
 
@@ -90,14 +99,41 @@ impl Board {
         value: u64,
         world: &mut World<'_>,
     ) {
+        show(now, world, false, address, size, true, value);
         let (target, signals) = self.memory(address);
         let controller = matches!(target, Target::Controller(_));
         with(signals, now, world, |cx| match target {
             Target::Device(device) | Target::Controller(device) => device.write(address, size, value, cx),
             Target::Nothing => {}
         });
-        if controller { self.controllers_changed(now, world) } else { self.route(now, world) }
+        if controller {
+            self.controllers_changed(now, world);
+        } else {
+            self.end_access(now, address, true, world);
+        }
     }
+}
+
+/// Shows an access to whoever asked for it.
+fn show(
+    now: VirtualTime,
+    world: &mut World<'_>,
+    port: bool,
+    address: u64,
+    size: u8,
+    write: bool,
+    value: u64,
+) {
+    if world.observer.wants_traffic() {
+        let at = Moment { time: now, instructions: world.instructions, processor: world.processor };
+        let bits = 8 * u32::from(size.min(8));
+        let value = value & u64::MAX.checked_shr(64 - bits).unwrap_or(0);
+        world.observer.traffic(at, Traffic::Access { port, address, size, write, value });
+    }
+}
+
+fn is_pci_port(port: u16) -> bool {
+    matches!(port, 0xcf8..=0xcff)
 }
 
 // The table above is written in numbers to be read in one look; the devices say the same.

@@ -1,7 +1,7 @@
 //! What a processor's accesses reach: the board, and the other processors.
 
-use cpu::{Bus, apic};
-use devices::VirtualTime;
+use cpu::{Bus, NS_PER_INSTRUCTION, apic};
+use devices::{Ipi, Moment, Traffic, VirtualTime};
 
 use crate::board::{Board, World};
 
@@ -11,12 +11,28 @@ pub struct Pins<'a> {
     world: World<'a>,
     /// Interrupts for other processors, in the order they were sent.
     sent: Vec<apic::Message>,
+    /// Run time at the start of the slice.
+    start: u64,
+    /// Instructions retired before it.
+    before: u64,
+    accessed: bool,
 }
 
 impl<'a> Pins<'a> {
-    /// For a slice.
+    /// For a slice that starts now.
     pub fn new(board: &'a mut Board, world: World<'a>) -> Self {
-        Self { board, world, sent: Vec::new() }
+        let (start, before) = (world.clock.now().0, world.instructions);
+        Self { board, world, sent: Vec::new(), start, before, accessed: false }
+    }
+
+    /// An access at this time. The first one of a slice comes before anything was spent but instructions, and its instruction ends
+    /// the slice: all others are of the same instruction.
+    fn at(&mut self, now: u64) -> VirtualTime {
+        if !std::mem::replace(&mut self.accessed, true) {
+            self.world.instructions =
+                self.before.saturating_add(now.saturating_sub(self.start) / NS_PER_INSTRUCTION);
+        }
+        VirtualTime(now)
     }
 
     /// What was sent to other processors.
@@ -27,19 +43,23 @@ impl<'a> Pins<'a> {
 
 impl Bus for Pins<'_> {
     fn port_read(&mut self, now: u64, port: u16, size: u8) -> u32 {
-        self.board.port_read(VirtualTime(now), port, size, &mut self.world)
+        let now = self.at(now);
+        self.board.port_read(now, port, size, &mut self.world)
     }
 
     fn port_write(&mut self, now: u64, port: u16, size: u8, value: u32) {
-        self.board.port_write(VirtualTime(now), port, size, value, &mut self.world);
+        let now = self.at(now);
+        self.board.port_write(now, port, size, value, &mut self.world);
     }
 
     fn mmio_read(&mut self, now: u64, address: u64, size: u8) -> u64 {
-        self.board.memory_read(VirtualTime(now), address, size, &mut self.world)
+        let now = self.at(now);
+        self.board.memory_read(now, address, size, &mut self.world)
     }
 
     fn mmio_write(&mut self, now: u64, address: u64, size: u8, value: u64) {
-        self.board.memory_write(VirtualTime(now), address, size, value, &mut self.world);
+        let now = self.at(now);
+        self.board.memory_write(now, address, size, value, &mut self.world);
     }
 
     fn acknowledge_interrupt(&mut self, _: u64) -> u8 {
@@ -47,6 +67,22 @@ impl Bus for Pins<'_> {
     }
 
     fn send_interrupt(&mut self, message: apic::Message) {
+        if self.world.observer.wants_traffic() {
+            let World { instructions, processor, ref clock, .. } = self.world;
+            // Of the start of the slice: the sender's own time is not said here.
+            let at = Moment { time: clock.now(), instructions, processor };
+            let kind = match message.mode {
+                apic::DeliveryMode::Fixed | apic::DeliveryMode::LowestPriority => Ipi::Interrupt,
+                apic::DeliveryMode::Nmi => Ipi::Nmi,
+                apic::DeliveryMode::Init => Ipi::Init,
+                apic::DeliveryMode::StartUp => Ipi::StartUp,
+                apic::DeliveryMode::Smi | apic::DeliveryMode::ExtInt | apic::DeliveryMode::Reserved => {
+                    Ipi::Other
+                }
+            };
+            let traffic = Traffic::Interrupt { kind, vector: message.vector };
+            self.world.observer.traffic(at, traffic);
+        }
         self.sent.push(message);
     }
 

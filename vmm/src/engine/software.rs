@@ -2,6 +2,7 @@
 
 use cpu::apic::{self, Destination};
 use cpu::cpuid::Identity;
+use cpu::state::Activity;
 use cpu::{BlockCache, Cpu, CpuState, Exit, Leave, NS_PER_INSTRUCTION, Slice};
 use devices::{Observer, VirtualTime};
 use firmware::{Mtrrs, Registers};
@@ -111,8 +112,15 @@ impl Software {
     /// Runs until something stops it. Where it stops does not change what happens: two runs that are cut into different pieces are
     /// the same run.
     pub fn run(&mut self, around: &mut Around<'_>, limit: Limit) -> Stop {
+        if let Some(processor) =
+            self.processors.iter().position(|cpu| cpu.state.activity == Activity::Shutdown)
+        {
+            return Stop::TripleFault { processor };
+        }
         loop {
-            self.settle(around);
+            if !self.settle(around) {
+                return Stop::Triggered;
+            }
             if let Some(stop) = due(around, limit) {
                 return stop;
             }
@@ -126,17 +134,26 @@ impl Software {
                     None => return Stop::Idle,
                 }
             };
-            if let Some(stop) = self.slice(current, around, limit) {
+            let stop = self.slice(current, around, limit);
+            if std::mem::take(&mut around.board.signals.triggered) {
+                // Nothing of what comes after the event is done, however soon. A processor that shut down or cannot go on in the same
+                // instruction says so when the machine goes on.
+                return Stop::Triggered;
+            }
+            if let Some(stop) = stop {
                 return stop;
             }
         }
     }
 
-    /// Does what time brought, and delivers interrupts until none is on its way.
-    fn settle(&mut self, around: &mut Around<'_>) {
+    /// Does what time brought, and delivers interrupts until none is on its way. False if a trigger ended it before that.
+    fn settle(&mut self, around: &mut Around<'_>) -> bool {
         let now = around.clock.now();
-        let mut world = World { ram: around.ram, clock: *around.clock, observer: around.observer };
+        let mut world = World::of_host(around.ram, *around.clock, *around.instructions, around.observer);
         around.board.tick(now, &mut world);
+        if std::mem::take(&mut around.board.signals.triggered) {
+            return false;
+        }
         for cpu in &mut self.processors {
             if cpu.state.deadline(now.0).is_some_and(|deadline| deadline <= now.0) {
                 cpu.state.tick(now.0);
@@ -147,6 +164,7 @@ impl Software {
         if let Some(first) = self.processors.first_mut() {
             first.state.set_intr(intr);
         }
+        true
     }
 
     /// Hands messages of IOAPIC and PCI functions to the local APICs.
@@ -190,7 +208,13 @@ impl Software {
         }
         let Self { processors, cache } = self;
         let cpu = processors.get_mut(current)?;
-        let world = World { ram: around.ram, clock: *around.clock, observer: around.observer };
+        let world = World {
+            ram: around.ram,
+            clock: *around.clock,
+            instructions: *around.instructions,
+            processor: u32::try_from(current).ok(),
+            observer: around.observer,
+        };
         let mut pins = Pins::new(around.board, world);
         let Exit { leave, retired, spent } =
             cpu.run(cache, around.ram, &mut pins, Slice { now: now.0, instructions: budget });
@@ -217,9 +241,6 @@ impl Software {
 fn due(around: &mut Around<'_>, limit: Limit) -> Option<Stop> {
     if let Some(request) = around.board.signals.power.take() {
         return Some(Stop::Power(request));
-    }
-    if std::mem::take(&mut around.board.signals.triggered) {
-        return Some(Stop::Triggered);
     }
     if limit.instructions.is_some_and(|last| *around.instructions >= last) {
         return Some(Stop::Instructions);

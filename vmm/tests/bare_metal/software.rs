@@ -1,6 +1,6 @@
 //! Guests on our own machine.
 
-use devices::{Event, Observer, PowerRequest, VirtualTime};
+use devices::{Event, Moment, Observer, PowerRequest, VirtualTime};
 use firmware::boot::Payload;
 use vmm::{Autopsy, Config, Digest, Entry, Limit, Machine, Stop};
 
@@ -14,7 +14,7 @@ const LIMIT: Limit = Limit { instructions: None, time: Some(VirtualTime(2_000_00
 struct Log(Vec<u8>);
 
 impl Observer for Log {
-    fn event(&mut self, _: VirtualTime, event: Event) -> bool {
+    fn event(&mut self, _: Moment, event: Event) -> bool {
         if let Event::Debug { byte } = event {
             self.0.push(byte);
         }

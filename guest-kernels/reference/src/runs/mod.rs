@@ -43,7 +43,17 @@ pub struct Run {
     pub steps: fn(&mut Machine) -> Result<(), RunError>,
     /// Where it is known to fail.
     pub known: &'static [Known],
+    /// More processors than this the reference machine cannot take through it (see [`AP_LOST_IN_S3`]).
+    pub most_cpus: u32,
 }
+
+/// Why some runs are done on one processor.
+///
+/// QEMU 7.2's firmware starts the second processor on a wake from S3, and it runs off: until a kernel sends it INIT it is found in real
+/// mode at the dummy handler F000:FF53, with leftovers in its registers. A kernel that wakes by itself sends INIT in milliseconds. A
+/// saver with one processor never does: A does, after the jump back, if the runaway has not ended in a triple fault by then.
+pub const AP_LOST_IN_S3: &str = "QEMU's firmware loses the second processor on a wake from S3 (triple fault while the saver, \
+     which has one processor, is awake)";
 
 /// A failure that is expected on a kernel which cannot do better.
 #[derive(Debug)]
@@ -62,7 +72,7 @@ const fn run(
     needs: Needs,
     steps: fn(&mut Machine) -> Result<(), RunError>,
 ) -> Run {
-    Run { name, about, needs, arrange: |_| {}, steps, known: &[] }
+    Run { name, about, needs, arrange: |_| {}, steps, known: &[], most_cpus: u32::MAX }
 }
 
 const fn arranged(run: Run, arrange: fn(&mut Setup)) -> Run {
@@ -71,6 +81,11 @@ const fn arranged(run: Run, arrange: fn(&mut Setup)) -> Run {
 
 const fn known(run: Run, known: &'static [Known]) -> Run {
     Run { known, ..run }
+}
+
+/// A run in which B wakes from S3 and lives on for a while.
+const fn saver_wakes(run: Run) -> Run {
+    Run { most_cpus: 1, ..run }
 }
 
 /// A run in which A continues after a jump, from B or from C.
@@ -109,7 +124,11 @@ const CLOUD: &[Known] = &[no_pm_debug("stock-6.12-cloud"), no_pm_debug("stock-6.
 /// All runs, in the order they are listed.
 pub const RUNS: &[Run] = &[
     returning("jump::save_return", "jump, save, jump back", jump::save_return),
-    returning("jump::save_s3_return", "jump, save, S3 in B, wake by alarm, jump back", jump::save_s3_return),
+    saver_wakes(returning(
+        "jump::save_s3_return",
+        "jump, save, S3 in B, wake by alarm, jump back",
+        jump::save_s3_return,
+    )),
     returning("jump::save_off_restore", "jump, save, power off, cold boot, restore", jump::save_off_restore),
     returning(
         "jump::save_s3_power_cut_restore",
@@ -117,18 +136,18 @@ pub const RUNS: &[Run] = &[
         jump::save_s3_power_cut_restore,
     ),
     returning("jump::save_s4_restore", "jump, save, B enters S4, cold boot, restore", jump::save_s4_restore),
-    returning(
+    saver_wakes(returning(
         "jump::twice_resident",
         "jump back, jump into the resident B again, S3, back",
         jump::twice_resident,
-    ),
+    )),
     returning("jump::twice_cold", "power lost in S3 and restore, twice", jump::twice_cold),
     arranged(
-        returning(
+        saver_wakes(returning(
             "jump::swapped_return",
             "region not reserved in A: swapped; S3, jump back",
             jump::save_s3_return,
-        ),
+        )),
         |setup| setup.reserve_region = false,
     ),
     arranged(
@@ -237,9 +256,10 @@ impl Run {
             .then_some("distribution kernels have no kexec jump (CONFIG_KEXEC_JUMP)")
     }
 
-    /// Runs it; the observer sees every step as it is done.
+    /// Runs it, on no more processors than it can be done with; the observer sees every step as it is done.
     pub fn execute(&'static self, kernels: &Kernels, cpus: u32, front: Front, observer: Observer) -> Report {
         let begun = Instant::now();
+        let cpus = cpus.min(self.most_cpus);
         let report = |verdict, timeline, boot_ms| Report {
             name: self.name,
             kernel: kernels.primary.name.clone(),
