@@ -53,9 +53,8 @@ impl RunError {
         match self {
             RunError::Disk(_) | RunError::Host { .. } | RunError::Needs(_) => true,
             RunError::Qemu(error) => matches!(error, QemuError::Missing | QemuError::Start { .. }),
-            RunError::Filesystem(error) => {
-                !matches!(error, FilesystemError::Unclean { .. } | FilesystemError::Journal(_))
-            }
+            RunError::Filesystem(FilesystemError::Judged(error)) => error.is_hosts(),
+            RunError::Filesystem(_) => true,
             RunError::Link(_) | RunError::Outcome { .. } | RunError::Check(_) => false,
         }
     }

@@ -4,9 +4,10 @@
 use std::os::unix::fs::FileExt;
 use std::process::Command;
 
+use agent_link::filesystem::FilesystemError;
 use agent_protocol::journal;
 use reference_machine::disk::{Disk, Layout};
-use reference_machine::filesystem::{FilesystemError, check};
+use reference_machine::filesystem::{self, check};
 
 /// A disk whose first partition holds an ext4 with a journal of `records` records.
 fn disk(directory: &tempfile::TempDir, records: u64) -> Disk {
@@ -52,5 +53,5 @@ fn damage_is_found() {
     // The superblock's count of free inodes.
     file.write_all_at(&[0xff], disk.layout().range(1).start + 1024 + 0x10).unwrap();
     let error = check(&disk.partition(1).unwrap(), "/journal", 7, 1).unwrap_err();
-    assert!(matches!(error, FilesystemError::Unclean { .. }), "{error}");
+    assert!(matches!(error, filesystem::FilesystemError::Judged(FilesystemError::Unclean { .. })), "{error}");
 }
