@@ -1,9 +1,11 @@
 //! Who this processor says it is: CPUID as a documented identity.
 //!
-//! An Intel processor of family 6 with an invariant time-stamp counter of 2 GHz, whose crystal, and so the APIC timer, runs at
-//! 1 GHz; one package of N cores with one thread each; under a hypervisor with KVM's signature and none of its features. Kernels
-//! believe such a processor about its frequencies and calibrate nothing.
+//! By default an Intel processor of family 6 with an invariant time-stamp counter of 2 GHz, whose crystal, and so the APIC timer, runs
+//! at 1 GHz; one package of N cores with one thread each; under a hypervisor with KVM's signature and none of its features. Kernels
+//! believe such a processor about its frequencies and calibrate nothing. As AMD processors have no leaf 0x15, kernels calibrate the
+//! same clocks there by timers of the board; see `amd.rs` for what else differs.
 
+mod amd;
 mod features;
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +16,17 @@ use features::{Word, word};
 use crate::memory::PHYSICAL_BITS;
 use crate::msr::{DISABLE_NX, LIMIT_CPUID};
 use crate::state::{CpuState, Cr4};
+
+/// Whose processor it is, which decides what kernels believe and how a few instructions work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Vendor {
+    /// GenuineIntel.
+    #[default]
+    Intel,
+    /// AuthenticAMD.
+    Amd,
+}
 
 /// Which hypervisor the guest sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -30,7 +43,8 @@ pub enum Hypervisor {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mitigations {
-    /// The model is one that does not speculate: there is nothing to mitigate.
+    /// The model is one that does not speculate, or says of each flaw it can that it has been corrected: with an Intel processor there
+    /// is nothing to mitigate, with an AMD one Spectre is left.
     #[default]
     None,
     /// The model is one that needs page-table isolation, retpolines and the rest.
@@ -44,6 +58,8 @@ pub struct Identity {
     pub processors: u32,
     /// APIC id of this one.
     pub apic_id: u32,
+    /// Whose it is.
+    pub vendor: Vendor,
     /// What leaf 0x40000000 says.
     pub hypervisor: Hypervisor,
     /// Which model it is.
@@ -56,6 +72,7 @@ impl Default for Identity {
         Self {
             processors: 1,
             apic_id: 0,
+            vendor: Vendor::default(),
             hypervisor: Hypervisor::default(),
             mitigations: Mitigations::default(),
         }
@@ -63,12 +80,19 @@ impl Default for Identity {
 }
 
 impl Identity {
-    /// Family, model and stepping as in EAX of leaf 1: Cedar View, or Ivy Bridge-EP.
+    /// Family, model and stepping as in EAX of leaf 1: Cedar View, or Ivy Bridge-EP; Vermeer (Zen 3), or Rome (Zen 2).
     pub fn signature(self) -> u32 {
-        match self.mitigations {
-            Mitigations::None => 0x0003_0661,
-            Mitigations::Real => 0x0003_06e4,
+        match (self.vendor, self.mitigations) {
+            (Vendor::Intel, Mitigations::None) => 0x0003_0661,
+            (Vendor::Intel, Mitigations::Real) => 0x0003_06e4,
+            (Vendor::Amd, Mitigations::None) => 0x00a2_0f12,
+            (Vendor::Amd, Mitigations::Real) => 0x0083_0f10,
         }
+    }
+
+    /// Whether it is one of AMD's.
+    pub fn is_amd(self) -> bool {
+        self.vendor == Vendor::Amd
     }
 }
 
@@ -85,11 +109,11 @@ pub struct Leaf {
     pub edx: u32,
 }
 
-/// Highest basic leaf.
+/// Highest basic leaf of an Intel processor.
 const BASIC: u32 = 0x1f;
 /// Highest leaf of the hypervisor.
 const HYPERVISOR: u32 = 0x4000_0001;
-/// Highest extended leaf.
+/// Highest extended leaf of an Intel processor.
 const EXTENDED: u32 = 0x8000_0008;
 /// 48 bytes.
 const BRAND: &[u8; 48] = b"kjvm x86-64 processor\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
@@ -99,8 +123,12 @@ const NX: u32 = 1 << 20;
 const LINE: u32 = 64;
 
 impl CpuState {
-    /// CPUID (SDM 2A). A leaf beyond the highest one is answered as the highest basic leaf.
+    /// CPUID (SDM 2A, APM 3 appendix E). A leaf beyond the highest one is answered as the highest basic leaf by Intel's processors, and
+    /// with zeros by AMD's.
     pub fn cpuid(&self, leaf: u32, subleaf: u32) -> Leaf {
+        if self.identity.is_amd() {
+            return self.cpuid_of_amd(leaf, subleaf);
+        }
         let kvm = self.identity.hypervisor == Hypervisor::Kvm;
         let highest = if self.msrs.misc_enable & LIMIT_CPUID != 0 { 2 } else { BASIC };
         match leaf {
@@ -127,9 +155,7 @@ impl CpuState {
                 ecx: word(Word::StructuredC),
                 edx: word(Word::StructuredD),
             },
-            // x87 and SSE: the legacy area and the header, whatever is enabled.
-            (0xd, 0) => Leaf { eax: XCR0_MASK as u32, ebx: 576, ecx: 576, edx: 0 },
-            (0xd, 1) => Leaf { eax: word(Word::StateA), ..Leaf::default() },
+            (0xd, _) => state_components(subleaf),
             // Counter / crystal = 2 / 1; crystal in Hz.
             (0x15, _) => Leaf { eax: 1, ebx: 2, ecx: 1_000_000_000, edx: 0 },
             // MHz: base, maximum, bus.
@@ -147,7 +173,7 @@ impl CpuState {
         Leaf {
             eax: identity.signature(),
             ebx: (identity.apic_id & 0xff) << 24 | siblings << 16 | (LINE / 8) << 8,
-            ecx: word(Word::BasicC)
+            ecx: word(Word::BasicC) & if identity.is_amd() { !amd::lacks(Word::BasicC) } else { u32::MAX }
                 | flag(self.cr4.contains(Cr4::OSXSAVE), 27)
                 | flag(identity.hypervisor != Hypervisor::None, 31),
             edx: word(Word::BasicD) | flag(apic, 9) | flag(identity.processors > 1, 28),
@@ -204,6 +230,15 @@ impl CpuState {
 
 /// Bits of XCR0 that exist: x87 and SSE.
 pub const XCR0_MASK: u64 = 3;
+
+/// Leaf 0xD. x87 and SSE: the legacy area and the header, whatever is enabled.
+fn state_components(subleaf: u32) -> Leaf {
+    match subleaf {
+        0 => Leaf { eax: XCR0_MASK as u32, ebx: 576, ecx: 576, edx: 0 },
+        1 => Leaf { eax: word(Word::StateA), ..Leaf::default() },
+        _ => Leaf::default(),
+    }
+}
 
 fn hypervisor(leaf: u32) -> Leaf {
     match leaf {

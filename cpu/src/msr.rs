@@ -2,6 +2,7 @@
 //!
 //! What is not here raises #GP, as on hardware; kernels that probe expect it.
 
+mod amd;
 pub mod index;
 mod memory_type;
 
@@ -41,6 +42,9 @@ impl Exec<'_> {
     /// RDMSR. The time is exact in a block of its own.
     pub(crate) fn read_msr(&mut self, msr: u32) -> Result<u64, Refused> {
         let msrs = &self.state.msrs;
+        if self.state.identity.is_amd() && amd::differs(msr) {
+            return amd::read(self.state, msr).ok_or(Refused);
+        }
         Ok(match msr {
             index::TSC => self.state.tsc(self.now()),
             index::PLATFORM_ID => 0,
@@ -81,6 +85,9 @@ impl Exec<'_> {
         let address = || if is_canonical(value) { Ok(value) } else { Err(Refused) };
         let low = || if value <= 0xffff_ffff { Ok(value) } else { Err(Refused) };
         let now = self.now();
+        if self.state.identity.is_amd() && amd::differs(msr) {
+            return amd::write(&mut self.state.msrs, msr, value);
+        }
         match msr {
             index::TSC => self.set_tsc_adjust(
                 value.wrapping_sub(self.state.tsc(now)).wrapping_add(self.state.msrs.tsc_adjust),

@@ -87,6 +87,8 @@ pub struct CpuState {
     pub identity: Identity,
     /// Goes on, waits, or is dead.
     pub activity: Activity,
+    /// Start-up IPIs that it will miss while it waits for one: a fault. Whoever makes the machine sets it.
+    pub start_ups_missed: u32,
     /// What the last instruction holds back.
     pub shadow: InterruptShadow,
     /// Bits for DR6 of a debug trap that waits.

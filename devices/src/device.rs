@@ -39,3 +39,33 @@ pub trait Device {
     /// Goes to the state it has after a reset, and drives its interrupt lines accordingly.
     fn reset(&mut self, kind: Reset, cx: &mut Context);
 }
+
+/// A device that the board may lack: then nothing is there.
+impl<D: Device> Device for Option<D> {
+    fn read(&mut self, address: u64, size: u8, cx: &mut Context) -> u64 {
+        let nothing = u64::MAX >> (64 - 8 * u32::from(size.clamp(1, 8)));
+        self.as_mut().map_or(nothing, |device| device.read(address, size, cx))
+    }
+
+    fn write(&mut self, address: u64, size: u8, value: u64, cx: &mut Context) {
+        if let Some(device) = self {
+            device.write(address, size, value, cx);
+        }
+    }
+
+    fn deadline(&self) -> Option<VirtualTime> {
+        self.as_ref()?.deadline()
+    }
+
+    fn tick(&mut self, cx: &mut Context) {
+        if let Some(device) = self {
+            device.tick(cx);
+        }
+    }
+
+    fn reset(&mut self, kind: Reset, cx: &mut Context) {
+        if let Some(device) = self {
+            device.reset(kind, cx);
+        }
+    }
+}

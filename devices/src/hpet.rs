@@ -22,6 +22,8 @@ pub const SIZE: u64 = 0x400;
 pub const INSTEAD_OF_PIT: Gsi = Gsi(24);
 /// Line of timer 1 while it replaces the real-time clock, likewise.
 pub const INSTEAD_OF_RTC: Gsi = Gsi(25);
+/// The least counts between two interrupts of a periodic timer that none is lost of, as the HPET table has it: 1 microsecond.
+pub const MINIMUM_TICK: u16 = 100;
 /// The input of the IOAPIC that timers can be routed to: nobody else drives it.
 const ROUTE: u8 = 11;
 
@@ -96,6 +98,11 @@ impl Hpet {
             seen: 0,
             timers: [Timer::new(), Timer::new(), Timer::new()],
         }
+    }
+
+    /// The low half of the capabilities, as the HPET table has it.
+    pub fn id(&self) -> u32 {
+        self.capabilities() as u32
     }
 
     /// Whether its lines take the place of those of the interval timer and the real-time clock.

@@ -41,27 +41,24 @@ const UPDATE: u64 = 2_228_000;
 const HALF_SECOND: u64 = SECOND / 2;
 
 /// Where an alarm shows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum AlarmDelivery {
     /// Interrupt 8 and the ACPI event, as chipsets do.
+    #[default]
     Both,
     /// The ACPI event alone.
     Acpi,
     /// Interrupt 8 alone: such an alarm does not wake.
+    #[serde(rename = "irq8")]
     Interrupt,
 }
 
-/// What does not change while the machine exists.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// What does not change while the machine has power.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Config {
     /// Where an alarm shows.
     pub alarm: AlarmDelivery,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self { alarm: AlarmDelivery::Both }
-    }
 }
 
 /// The clock.
@@ -107,6 +104,11 @@ impl Rtc {
             seen: world,
             lead: world.0,
         }
+    }
+
+    /// The same clock and memory on another board, whose power is off.
+    pub fn set_config(&mut self, config: Config) {
+        self.config = config;
     }
 
     /// When the alarm goes off next: what wakes a machine that has enabled it.

@@ -2,6 +2,7 @@
 
 mod dsdt;
 mod fadt;
+mod hpet;
 mod madt;
 
 use acpi_tables::Aml;
@@ -27,6 +28,9 @@ pub fn blobs(config: &Config, devices: &[&dyn Aml]) -> Result<Vec<Blob<'static>>
     xsdt.add_entry(u64::from(place.put("FADT", &fadt::table(config, dsdt))?));
     xsdt.add_entry(u64::from(place.put("MADT", &madt::table(config))?));
     xsdt.add_entry(u64::from(place.put("MCFG", &mcfg(config))?));
+    if let Some(hpet) = &config.hpet {
+        xsdt.add_entry(u64::from(place.put("HPET", &hpet::table(hpet))?));
+    }
     let xsdt = place.put("XSDT", &xsdt)?;
     let mut blobs = place.blobs;
     blobs.push(Blob::new("RSDP", layout::RSDP, bytes(&Rsdp::new(OEM, u64::from(xsdt)))));

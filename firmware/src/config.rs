@@ -22,8 +22,8 @@ pub struct Config {
     pub sleep: SleepStates,
     /// FACS hardware signature: an operating system that finds another one when it resumes from S4 refuses to.
     pub hardware_signature: u32,
-    /// The date of the BIOS in SMBIOS. Linux derives quirks from its year.
-    pub bios_date: Date,
+    /// The date of the BIOS in SMBIOS. Linux derives quirks from its year. None: there is no SMBIOS, which Linux takes for year 0.
+    pub bios_date: Option<Date>,
     /// ACPI fixed hardware.
     pub power: PowerBlock,
     /// Interrupt controllers.
@@ -32,6 +32,8 @@ pub struct Config {
     pub pci: Pci,
     /// The real-time clock.
     pub clock: RealTimeClock,
+    /// The high precision event timer, if there is one.
+    pub hpet: Option<Hpet>,
 }
 
 /// RAM and what is done with it.
@@ -44,6 +46,9 @@ pub struct Memory {
     /// Bytes, whole pages, at the end of RAM below 4 GiB that the memory map calls reserved. Firmware that withholds another amount at
     /// the next boot is the classic reason why an image of S4 is refused.
     pub withheld: u64,
+    /// Address of one more page of RAM, from 2 MiB on, that the memory map calls reserved. Firmware that puts it elsewhere at the next
+    /// boot leaves the amount of memory as it was, and the image is refused all the same.
+    pub reserved_page: Option<u64>,
     /// What the memory map calls the page of the FACS.
     pub facs: FacsRegion,
 }
@@ -154,17 +159,35 @@ pub struct RealTimeClock {
     pub century: u8,
 }
 
+/// The high precision event timer (IA-PC HPET 1.0a).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hpet {
+    /// Physical address of its registers.
+    pub address: u64,
+    /// The low half of its capabilities register: vendor, timers, width, revision.
+    pub id: u32,
+    /// The least counts between two interrupts of a periodic timer that none is lost of.
+    pub minimum_tick: u16,
+}
+
 impl Config {
     /// Refuses what no table can say.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         if self.processors == 0 || self.processors > PROCESSORS_MAX {
             return Err(ConfigError::Processors(self.processors));
         }
-        let Date { year, month, day } = self.bios_date;
-        if year > 9999 || !(1..=12).contains(&month) || day == 0 || day > days(year, month) {
-            return Err(ConfigError::Date(self.bios_date));
+        match self.bios_date {
+            Some(date) if !date.exists() => Err(ConfigError::Date(date)),
+            _ => Ok(()),
         }
-        Ok(())
+    }
+}
+
+impl Date {
+    /// Whether the calendar has it, and four digits can say it.
+    pub fn exists(self) -> bool {
+        let Self { year, month, day } = self;
+        year <= 9999 && (1..=12).contains(&month) && day >= 1 && day <= days(year, month)
     }
 }
 
@@ -199,6 +222,14 @@ pub enum ConfigError {
         withheld: u64,
         /// The most there is.
         most: u64,
+    },
+    /// A reserved page that is none.
+    #[error("a reserved page at {address:#x}: only a page of usable RAM from {least:#x} on can be one")]
+    ReservedPage {
+        /// Where.
+        address: u64,
+        /// The first that can.
+        least: u64,
     },
     /// No processor, or more than there are APIC ids.
     #[error("{0} processors: a machine has 1 to {most}", most = PROCESSORS_MAX)]

@@ -13,11 +13,17 @@ pub const GIB: u64 = 1 << 30;
 pub fn config(ram: u64, processors: u32) -> Config {
     Config {
         physical_bits: 39,
-        memory: Memory { ram, hole: 0xb000_0000..0x1_0000_0000, withheld: 0, facs: FacsRegion::Reserved },
+        memory: Memory {
+            ram,
+            hole: 0xb000_0000..0x1_0000_0000,
+            withheld: 0,
+            reserved_page: None,
+            facs: FacsRegion::Reserved,
+        },
         processors,
         sleep: SleepStates { s0: 5, s3: Some(1), s4: Some(2), s5: 0 },
         hardware_signature: 0x6b6a_766d,
-        bios_date: Date { year: 2024, month: 6, day: 1 },
+        bios_date: Some(Date { year: 2024, month: 6, day: 1 }),
         power: PowerBlock {
             sci: 9,
             event: 0x600,
@@ -41,6 +47,7 @@ pub fn config(ram: u64, processors: u32) -> Config {
             intx_count: 8,
         },
         clock: RealTimeClock { ports: 0x70, irq: 8, day_alarm: 0x7d, month_alarm: 0x7e, century: 0x32 },
+        hpet: None,
     }
 }
 

@@ -74,6 +74,14 @@ impl MemoryMap {
         if !whole(memory.withheld) || memory.withheld > most {
             return Err(ConfigError::Withheld { withheld: memory.withheld, most });
         }
+        let usable = [HIGH_START..low_end - memory.withheld, hole.end..high_end];
+        if let Some(address) = memory.reserved_page {
+            let is_usable =
+                usable.iter().any(|range| range.start.max(LEAST) <= address && address < range.end);
+            if !whole(address) || !is_usable {
+                return Err(ConfigError::ReservedPage { address, least: LEAST });
+            }
+        }
         let ecam_end =
             pci.ecam.checked_add(pci.ecam_len).filter(|end| pci.ecam >= hole.start && *end <= hole.end);
         let Some(ecam_end) = ecam_end else {
@@ -90,11 +98,24 @@ impl MemoryMap {
                 map.push(FACS + PAGE..HIGH_START, Kind::Reserved);
             }
         }
-        map.push(HIGH_START..low_end - memory.withheld, Kind::Usable);
+        let [low, high] = usable;
+        map.push_usable(low, memory.reserved_page);
         map.push(low_end - memory.withheld..low_end, Kind::Reserved);
         map.push(pci.ecam..ecam_end, Kind::Reserved);
-        map.push(hole.end..high_end, Kind::Usable);
+        map.push_usable(high, memory.reserved_page);
         Ok(map)
+    }
+
+    /// Adds usable RAM at the end, but for the reserved page in it.
+    fn push_usable(&mut self, range: Range<u64>, reserved: Option<u64>) {
+        match reserved.filter(|page| range.contains(page)) {
+            None => self.push(range, Kind::Usable),
+            Some(page) => {
+                self.push(range.start..page, Kind::Usable);
+                self.push(page..page + PAGE, Kind::Reserved);
+                self.push(page + PAGE..range.end, Kind::Usable);
+            }
+        }
     }
 
     /// Adds a range at the end; one that continues the last is joined with it, as the kernel would.

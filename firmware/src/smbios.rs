@@ -27,14 +27,15 @@ mod kind {
     pub const END: u8 = 127;
 }
 
-/// The entry point, and the structures it points to.
-pub fn blobs(config: &Config) -> Result<[Blob<'static>; 2], ConfigError> {
-    let structures = structures(config.bios_date);
+/// The entry point, and the structures it points to; nothing if there is no SMBIOS.
+pub fn blobs(config: &Config) -> Result<Vec<Blob<'static>>, ConfigError> {
+    let Some(date) = config.bios_date else { return Ok(Vec::new()) };
+    let structures = structures(date);
     let room = layout::SMBIOS.end - STRUCTURES;
     let needed = structures.len() as u64;
     let len = u32::try_from(needed).ok().filter(|_| needed <= room);
     let len = len.ok_or(ConfigError::Room { what: "SMBIOS structures", needed, room })?;
-    Ok([
+    Ok(vec![
         Blob::new("SMBIOS entry point", layout::SMBIOS.start, entry_point(len)),
         Blob::new("SMBIOS structures", STRUCTURES, structures),
     ])

@@ -6,19 +6,21 @@ mod interrupts;
 
 use devices::acpi_pm::{self, AcpiPm};
 use devices::debug_port::DebugPort;
+use devices::hpet::{self, Hpet};
 use devices::ioapic::IoApic;
 use devices::pci;
 use devices::pic::PicPair;
 use devices::pit::Pit;
 use devices::post::Post;
 use devices::reset_port::ResetPort;
-use devices::rtc::Rtc;
+use devices::rtc::{self, Rtc};
 use devices::uart::{self, Uart};
 use devices::{Context, Device, Lines, Message, Observer, PowerRequest, Reset, VirtualTime};
 use ram::GuestRam;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
+use crate::config::{Config, HpetKind};
 
 /// Every device, and the wires between them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,6 +31,8 @@ pub struct Board {
     pub ioapic: IoApic,
     /// Timer and speaker.
     pub pit: Pit,
+    /// High precision event timer, where there is one.
+    pub hpet: Option<Hpet>,
     /// Clock and CMOS memory.
     pub rtc: Rtc,
     /// ACPI fixed hardware.
@@ -107,12 +111,34 @@ impl<'a> World<'a> {
 }
 
 impl Board {
-    /// As it is when power comes on.
+    /// The board of a configuration, as it is when power first comes on.
+    pub fn of(config: &Config, clock: Clock) -> Self {
+        let rtc = Rtc::new(rtc::Config::default(), clock.world_at(clock.now()));
+        let mut board = Self::new(acpi_pm::Config::default(), rtc);
+        board.fit(config);
+        board
+    }
+
+    /// What a configuration chooses to be on the board, while power is off.
+    pub fn fit(&mut self, config: &Config) {
+        // Its lines go with it.
+        self.signals.lines = Lines::default();
+        let hpet = |can_replace| Some(Hpet::new(hpet::Config { can_replace }));
+        self.hpet = match config.hpet {
+            HpetKind::Off => None,
+            HpetKind::On => hpet(true),
+            HpetKind::WithoutReplacement => hpet(false),
+        };
+        self.rtc.set_config(rtc::Config { alarm: config.rtc_alarm });
+    }
+
+    /// As it is when power comes on, with nothing to choose from on it.
     pub fn new(pm: acpi_pm::Config, rtc: Rtc) -> Self {
         Self {
             pic: PicPair::new(),
             ioapic: IoApic::new(),
             pit: Pit::new(),
+            hpet: None,
             rtc,
             pm: AcpiPm::new(pm),
             com1: Uart::new(uart::Config::COM1),
@@ -126,9 +152,9 @@ impl Board {
     }
 
     /// Every device.
-    fn devices(&mut self) -> ([&mut dyn Device; 11], &mut Signals) {
-        let Self { pic, ioapic, pit, rtc, pm, com1, com2, debug, reset, post, pci, signals } = self;
-        ([pic, ioapic, pit, rtc, pm, com1, com2, debug, reset, post, pci], signals)
+    fn devices(&mut self) -> ([&mut dyn Device; 12], &mut Signals) {
+        let Self { pic, ioapic, pit, hpet, rtc, pm, com1, com2, debug, reset, post, pci, signals } = self;
+        ([pic, ioapic, pit, hpet, rtc, pm, com1, com2, debug, reset, post, pci], signals)
     }
 
     /// The next time a device wants to be called.
@@ -137,6 +163,7 @@ impl Board {
             pic: _,
             ioapic: _,
             pit,
+            hpet,
             rtc,
             pm,
             com1,
@@ -147,10 +174,18 @@ impl Board {
             pci,
             signals: _,
         } = self;
-        [pit.deadline(), rtc.deadline(), pm.deadline(), com1.deadline(), com2.deadline(), pci.deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            pit.deadline(),
+            hpet.deadline(),
+            rtc.deadline(),
+            pm.deadline(),
+            com1.deadline(),
+            com2.deadline(),
+            pci.deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Does what time brought, and routes interrupts. A trigger ends it at once: whatever is left of this instant, of other devices

@@ -12,12 +12,13 @@ pub mod engine;
 pub mod kallsyms;
 pub mod machine;
 pub mod power;
+mod power_on_ram;
 pub mod snapshot;
 
 pub use autopsy::Autopsy;
 pub use board::Board;
 pub use clock::Clock;
-pub use config::Config;
+pub use config::{Config, InvalidConfig};
 pub use digest::Digest;
 pub use drive::{Drive, FrontEnd};
 pub use engine::{Limit, Stop};

@@ -1,8 +1,6 @@
 //! A whole PC.
 
 use cpu::CpuState;
-use devices::acpi_pm;
-use devices::rtc::{self, Rtc};
 use devices::{Observer, VirtualTime, WorldTime};
 use firmware::boot::{self, BootError, Payload};
 use firmware::{Blob, Boot, ConfigError};
@@ -11,17 +9,21 @@ use thiserror::Error;
 
 use crate::board::{Board, World};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, InvalidConfig};
 use crate::digest::Digest;
 use crate::drive::Drive;
 use crate::engine::scheduler::Scheduler;
 use crate::engine::software::{Around, Software};
 use crate::engine::{Limit, Stop};
+use crate::power_on_ram;
 use crate::snapshot::tracker::Tracker;
 
 /// A machine that cannot be built, or a kernel that cannot be loaded into it.
 #[derive(Debug, Error)]
 pub enum MachineError {
+    /// A field of the configuration.
+    #[error(transparent)]
+    Invalid(#[from] InvalidConfig),
     /// Memory.
     #[error(transparent)]
     Ram(#[from] RamError),
@@ -76,12 +78,10 @@ impl Machine {
     /// # Errors
     /// [`MachineError`].
     pub fn new(config: Config, drives: Vec<Drive>) -> Result<Self, MachineError> {
-        let ram = GuestRam::new(config.memory)?;
+        config.check()?;
+        let ram = power_on_ram::ram(&config)?;
         let clock = Clock::new(WorldTime(config.power_on));
-        let mut board = Board::new(
-            acpi_pm::Config::default(),
-            Rtc::new(rtc::Config::default(), clock.world_at(clock.now())),
-        );
+        let mut board = Board::of(&config, clock);
         let count = drives.len();
         if count > MOST_DISKS {
             return Err(MachineError::Disks(count));

@@ -7,18 +7,21 @@
 //! | wake sources and their status | stay | lost | lost |
 //! | CMOS and the real-time clock | stay | stay | stay |
 //! | contents of disks | stay | stay | stay |
+//! | time-stamp counters | as configured: stay | lost | lost |
 //! | run time | stands still | goes on | starts again |
 //! | world time | goes on | goes on | goes on |
 
+use cpu::CpuState;
 use devices::{Observer, Reset};
 use firmware::{Mtrrs, reset};
-use ram::GuestRam;
 use thiserror::Error;
 
 use crate::board::World;
 use crate::clock::Clock;
+use crate::config::Config;
 use crate::engine::scheduler::Scheduler;
 use crate::machine::{Machine, MachineError};
+use crate::power_on_ram;
 
 /// Offset of the 32-bit waking vector in the FACS (ACPI 6.5, table 5.12).
 const WAKING_VECTOR: u64 = 12;
@@ -80,9 +83,11 @@ impl Machine {
         let signature = self.engine.signature();
         let registers = reset::wake(signature, vector).ok_or(WakeError::NoVector(vector))?;
         let mtrrs = self.mtrrs().ok_or(WakeError::Undescribed)?;
-        self.engine.power_on(&self.config);
-        self.engine.enter(&registers, &mtrrs);
         let now = self.clock.now();
+        let before: Vec<CpuState> = self.engine.processors().cloned().collect();
+        self.engine.power_on(&self.config);
+        self.engine.wake_tsc(self.config.tsc_on_s3, &before, now);
+        self.engine.enter(&registers, &mtrrs);
         let mut world = World::of_host(&self.ram, self.clock, self.instructions, observer);
         self.board.reset(Reset::Wake, now, &mut world);
         self.board.woke(now, &mut world);
@@ -102,11 +107,36 @@ impl Machine {
     /// [`MachineError::Ram`] if the host has no memory left.
     pub fn power_cycle(&mut self, off: u64, observer: &mut dyn Observer) -> Result<(), MachineError> {
         let world = self.clock.world_at(self.clock.now().after(off));
-        self.put_memory(GuestRam::new(self.config.memory)?);
+        self.put_memory(power_on_ram::ram(&self.config)?);
         self.clock = Clock::new(world);
         self.restart(Reset::PowerOn, observer);
         self.instructions = 0;
         Ok(())
+    }
+
+    /// The same, for as long as the configuration says.
+    ///
+    /// # Errors
+    /// As [`Machine::power_cycle`].
+    pub fn power_cycle_as_configured(&mut self, observer: &mut dyn Observer) -> Result<(), MachineError> {
+        self.power_cycle(self.config.off_for, observer)
+    }
+
+    /// The same, and while power is off the machine becomes this one: firmware and hardware that are not what they were when an image
+    /// was saved. There is no other time at which a configuration can change. What a battery or a disk keeps stays.
+    ///
+    /// # Errors
+    /// [`MachineError::Invalid`] before anything happened, or as [`Machine::power_cycle`].
+    pub fn power_cycle_as(
+        &mut self,
+        config: Config,
+        off: u64,
+        observer: &mut dyn Observer,
+    ) -> Result<(), MachineError> {
+        config.check()?;
+        self.board.fit(&config);
+        self.config = config;
+        self.power_cycle(off, observer)
     }
 
     /// The reset line: as [`Machine::power_cycle`], but nothing lost its power, and no time passes.
@@ -115,9 +145,10 @@ impl Machine {
     }
 
     fn restart(&mut self, kind: Reset, observer: &mut dyn Observer) {
-        self.engine.power_on(&self.config);
-        self.scheduler = Scheduler::new(self.config.quantum, self.config.seed.wrapping_sub(1));
         let now = self.clock.now();
+        self.engine.power_on(&self.config);
+        self.engine.restart_tsc(now);
+        self.scheduler = Scheduler::new(self.config.quantum, self.config.seed.wrapping_sub(1));
         let mut world = World::of_host(&self.ram, self.clock, self.instructions, observer);
         self.board.reset(kind, now, &mut world);
     }

@@ -140,7 +140,7 @@ impl Machine {
         }
     }
 
-    /// Other memory, all zero.
+    /// Other memory: zero, or marked as written to.
     pub(crate) fn put_memory(&mut self, ram: GuestRam) {
         self.tracker = Tracker::new(&ram);
         self.ram = ram;

@@ -123,11 +123,15 @@ impl CpuState {
                 true
             }
             DeliveryMode::StartUp => {
-                let waiting = self.activity == Activity::WaitForSipi;
-                if waiting {
-                    self.start_up(message.vector);
+                if self.activity != Activity::WaitForSipi {
+                    return false;
                 }
-                waiting
+                if let Some(left) = self.start_ups_missed.checked_sub(1) {
+                    self.start_ups_missed = left;
+                    return false;
+                }
+                self.start_up(message.vector);
+                true
             }
             DeliveryMode::ExtInt => {
                 self.apic.latch_extint();

@@ -334,6 +334,19 @@ fn a_processor_starts_by_init_and_start_up() {
 }
 
 #[test]
+fn a_start_up_can_be_missed() {
+    let mut cpus = processors(2);
+    cpus[1].start_ups_missed = 1;
+    let start = Message { mode: DeliveryMode::StartUp, ..fixed(Destination::Physical(1), 0x9a) };
+    let init = Message { mode: DeliveryMode::Init, ..start };
+    deliver(&mut cpus, init);
+    assert_eq!((deliver(&mut cpus, start), cpus[1].activity), (0, Activity::WaitForSipi));
+    assert_eq!((deliver(&mut cpus, start), cpus[1].activity), (1, Activity::Running));
+    deliver(&mut cpus, init);
+    assert_eq!(deliver(&mut cpus, start), 1, "only those right after power came on are missed");
+}
+
+#[test]
 fn what_ends_a_halt() {
     let mut cpu = CpuState::reset();
     cpu.apic.set_virtual_wire();

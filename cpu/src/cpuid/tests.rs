@@ -12,7 +12,10 @@ fn table(state: &CpuState) -> String {
             writeln!(table, "{leaf:08x}.{subleaf} {eax:08x} {ebx:08x} {ecx:08x} {edx:08x}").unwrap();
         }
     };
-    for leaf in (0..=BASIC).chain([0x4000_0000, HYPERVISOR]).chain(0x8000_0000..=EXTENDED) {
+    for leaf in (0..=BASIC).chain([0x4000_0000, HYPERVISOR]).chain(0x8000_0000..=0x8000_0021) {
+        if !state.identity.is_amd() && leaf > EXTENDED {
+            continue;
+        }
         let subleaves = if matches!(leaf, 4 | 7 | 0xb | 0xd | 0x1f) { 4 } else { 1 };
         (0..subleaves).for_each(|subleaf| line(leaf, subleaf));
     }
@@ -26,8 +29,31 @@ fn one_processor() {
 
 #[test]
 fn the_third_of_three_with_flaws_on_bare_metal() {
-    let identity =
-        Identity { processors: 3, apic_id: 2, hypervisor: Hypervisor::None, mitigations: Mitigations::Real };
+    let identity = Identity {
+        processors: 3,
+        apic_id: 2,
+        hypervisor: Hypervisor::None,
+        mitigations: Mitigations::Real,
+        ..Identity::default()
+    };
+    insta::assert_snapshot!(table(&CpuState::power_on(identity)));
+}
+
+#[test]
+fn one_processor_of_amd() {
+    let identity = Identity { vendor: Vendor::Amd, ..Identity::default() };
+    insta::assert_snapshot!(table(&CpuState::power_on(identity)));
+}
+
+#[test]
+fn the_third_of_three_of_amd_with_flaws_on_bare_metal() {
+    let identity = Identity {
+        processors: 3,
+        apic_id: 2,
+        vendor: Vendor::Amd,
+        hypervisor: Hypervisor::None,
+        mitigations: Mitigations::Real,
+    };
     insta::assert_snapshot!(table(&CpuState::power_on(identity)));
 }
 
@@ -56,6 +82,10 @@ fn beyond_the_last_leaf_is_the_highest_basic_one() {
     let state = CpuState::reset();
     for leaf in [BASIC + 1, 0x3fff_ffff, 0x5000_0000, EXTENDED + 1, u32::MAX] {
         assert_eq!(state.cpuid(leaf, 1), state.cpuid(BASIC, 1));
+    }
+    let amd = CpuState::power_on(Identity { vendor: Vendor::Amd, ..Identity::default() });
+    for leaf in [0x11, 0x15, BASIC, 0x3fff_ffff, 0x5000_0000, 0x8000_0022, u32::MAX] {
+        assert_eq!(amd.cpuid(leaf, 1), Leaf::default());
     }
 }
 

@@ -36,3 +36,11 @@ pub const FS_BASE: u32 = 0xc000_0100;
 pub const GS_BASE: u32 = 0xc000_0101;
 pub const KERNEL_GS_BASE: u32 = 0xc000_0102;
 pub const TSC_AUX: u32 = 0xc000_0103;
+
+// Of AMD's processors.
+pub const SYSCFG: u32 = 0xc001_0010;
+pub const HWCR: u32 = 0xc001_0015;
+pub const NB_CFG: u32 = 0xc001_001f;
+pub const PATCH_LOADER: u32 = 0xc001_0020;
+pub const LS_CFG: u32 = 0xc001_1020;
+pub const DE_CFG: u32 = 0xc001_1029;

@@ -4,16 +4,22 @@ use iced_x86::code_asm::*;
 
 use super::index;
 use crate::apic::{Destination, Message};
+use crate::cpuid::Vendor;
 use crate::state::Efer;
 use crate::testing::{Guest, Recorder};
 use crate::{Leave, NS_PER_INSTRUCTION};
 
 /// Writes and reads back; `None` if one of both faults.
 fn written(msr: u32, value: u64) -> Option<u64> {
+    written_on(Vendor::Intel, msr, value)
+}
+
+fn written_on(vendor: Vendor, msr: u32, value: u64) -> Option<u64> {
     let mut guest = Guest::long(|a| {
         a.wrmsr()?;
         a.rdmsr()
     });
+    guest.cpu.state.identity.vendor = vendor;
     let gpr = &mut guest.cpu.state.gpr;
     (gpr[1], gpr[0], gpr[2]) = (u64::from(msr), value & 0xffff_ffff, value >> 32);
     // A change of the timer or of interrupts ends the slice after the instruction.
@@ -98,6 +104,31 @@ fn what_is_wrong_faults() {
         } else {
             assert_eq!(read, None, "{msr:#x} = {value:#x}");
         }
+    }
+}
+
+/// What Linux writes without asking is there (init_amd, amd_bus_cpu_online, k8_check_syscfg_dram_mod_en); what is Intel's is not.
+#[test]
+fn vendors_have_registers_of_their_own() {
+    for (msr, value, read) in [
+        (index::HWCR, 1 << 6, Some(1 << 24 | 1 << 6)),
+        (index::SYSCFG, 1 << 20, Some(1 << 20)),
+        (index::NB_CFG, 1 << 46, Some(1 << 46)),
+        (index::LS_CFG, 1 << 10, Some(1 << 10)),
+        (index::DE_CFG, 1 << 9, Some(1 << 9 | 2)),
+        (index::BIOS_SIGN_ID, 0, Some(0x0a20_1210)),
+        (index::TSC_ADJUST, 0, None),
+        (index::MISC_ENABLE, 0, None),
+        (index::TSC_DEADLINE, 0, None),
+        (index::PATCH_LOADER, 0, None),
+        (0xc001_0000, 0, None),
+        (index::STAR, 7, Some(7)),
+    ] {
+        assert_eq!(written_on(Vendor::Amd, msr, value), read, "{msr:#x}");
+    }
+    for msr in [index::HWCR, index::SYSCFG, index::NB_CFG, index::LS_CFG, index::DE_CFG, index::PATCH_LOADER]
+    {
+        assert_eq!(written(msr, 0), None, "{msr:#x}");
     }
 }
 

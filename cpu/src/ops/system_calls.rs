@@ -1,4 +1,7 @@
-//! SYSCALL, SYSRET, SYSENTER, SYSEXIT, SWAPGS (SDM 3A 5.8.7, 5.8.8).
+//! SYSCALL, SYSRET, SYSENTER, SYSEXIT, SWAPGS (SDM 3A 5.8.7, 5.8.8; APM 3).
+//!
+//! The vendors differ. SYSCALL exists outside 64-bit mode only on AMD's processors, SYSENTER in long mode only on Intel's; and AMD's
+//! SYSRET neither looks at the address it returns to nor loads more of SS than its selector.
 
 use iced_x86::Code;
 
@@ -46,16 +49,26 @@ fn flat(selector: u16, level: u8, attributes: u32) -> Segment {
 
 /// SYSCALL and SYSRET: #UD unless EFER.SCE is set, and outside 64-bit mode as on all Intel processors.
 fn require_syscall(exec: &mut Exec<'_>) -> Done {
-    let enabled = exec.state.msrs.efer.contains(Efer::SCE) && exec.mode.is_64();
+    let mode = exec.mode.is_64() || exec.state.identity.is_amd();
+    let enabled = exec.state.msrs.efer.contains(Efer::SCE) && mode;
     if enabled { Ok(()) } else { Err(exec.raise(Fault::UD)) }
+}
+
+/// SYSENTER and SYSEXIT: #UD in long mode on AMD's processors.
+fn require_sysenter(exec: &mut Exec<'_>) -> Done {
+    let exists = !(exec.state.identity.is_amd() && exec.state.is_long());
+    if exists { Ok(()) } else { Err(exec.raise(Fault::UD)) }
 }
 
 fn syscall(exec: &mut Exec<'_>, _: &Op) -> Done {
     require_syscall(exec)?;
+    if !exec.state.is_long() {
+        return syscall_legacy(exec);
+    }
     let flags = exec.flags.get();
     exec.regs[RCX as usize] = exec.rip;
     exec.regs[R11 as usize] = exec.flags.rflags() & !RFlags::RF.bits();
-    exec.rip = exec.state.msrs.lstar;
+    exec.rip = if exec.mode.is_64() { exec.state.msrs.lstar } else { exec.state.msrs.cstar };
     let kept = flags.difference(RFlags::from_bits_truncate(exec.state.msrs.fmask) | RFlags::RF);
     exec.flags.replace(RFlags::all(), kept);
     if !kept.contains(RFlags::TF) {
@@ -66,25 +79,48 @@ fn syscall(exec: &mut Exec<'_>, _: &Op) -> Done {
     Ok(())
 }
 
+/// SYSCALL without long mode: STAR has the address, and the flags are not saved.
+fn syscall_legacy(exec: &mut Exec<'_>) -> Done {
+    let star = exec.state.msrs.star;
+    exec.regs[RCX as usize] = exec.rip & 0xffff_ffff;
+    exec.rip = star & 0xffff_ffff;
+    exec.flags.replace(RFlags::VM | RFlags::IF | RFlags::RF, RFlags::empty());
+    let selector = (star >> 32) as u16;
+    enter(exec, flat(selector, 0, CODE | BIG), flat(selector.wrapping_add(8), 0, DATA));
+    Ok(())
+}
+
 fn sysret<const TO_64: bool>(exec: &mut Exec<'_>, _: &Op) -> Done {
     require_syscall(exec)?;
     exec.require_supervisor()?;
+    let amd = exec.state.identity.is_amd();
     let rcx = exec.regs[RCX as usize];
-    if TO_64 && !exec.is_canonical(rcx) {
+    if TO_64 && !amd && !exec.is_canonical(rcx) || !exec.state.is_protected() {
         return Err(exec.raise(Fault::GP0));
     }
     exec.rip = if TO_64 { rcx } else { rcx & 0xffff_ffff };
-    let settable = RFlags::all().difference(RFlags::RF | RFlags::VM);
-    let flags = RFlags::from_bits_truncate(exec.regs[R11 as usize]).intersection(settable);
-    exec.flags.replace(RFlags::all(), flags);
+    if exec.mode.is_64() {
+        let settable = RFlags::all().difference(RFlags::RF | RFlags::VM);
+        let flags = RFlags::from_bits_truncate(exec.regs[R11 as usize]).intersection(settable);
+        exec.flags.replace(RFlags::all(), flags);
+    } else {
+        exec.flags.replace(RFlags::IF, RFlags::IF);
+    }
     let selector = (exec.state.msrs.star >> 48) as u16;
     let code =
         if TO_64 { flat(selector.wrapping_add(16), 3, CODE | LONG) } else { flat(selector, 3, CODE | BIG) };
-    enter(exec, code, flat(selector.wrapping_add(8), 3, DATA));
+    let stack = if amd {
+        let kept = *exec.state.segment(SegmentName::Ss);
+        Segment { selector: selector.wrapping_add(8), attributes: kept.attributes.with_dpl(3), ..kept }
+    } else {
+        flat(selector.wrapping_add(8), 3, DATA)
+    };
+    enter(exec, code, stack);
     Ok(())
 }
 
 fn sysenter(exec: &mut Exec<'_>, _: &Op) -> Done {
+    require_sysenter(exec)?;
     let selector = exec.state.msrs.sysenter_cs as u16;
     if !exec.state.is_protected() || is_null(selector) {
         return Err(exec.raise(Fault::GP0));
@@ -100,6 +136,7 @@ fn sysenter(exec: &mut Exec<'_>, _: &Op) -> Done {
 }
 
 fn sysexit<const TO_64: bool>(exec: &mut Exec<'_>, _: &Op) -> Done {
+    require_sysenter(exec)?;
     let selector = exec.state.msrs.sysenter_cs as u16 & 0xfffc;
     if !exec.state.is_protected() || selector == 0 {
         return Err(exec.raise(Fault::GP0));

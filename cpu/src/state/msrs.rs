@@ -18,7 +18,9 @@ pub struct Msrs {
     pub sysenter_esp: u64,
     pub sysenter_eip: u64,
     pub tsc_aux: u64,
-    /// What the TSC is ahead of virtual time, modulo 2^64 (also IA32_TSC_ADJUST).
+    /// What the TSC is ahead of virtual time, modulo 2^64: from the last RESET, ...
+    pub tsc_origin: u64,
+    /// ... and from what software wrote since (IA32_TSC_ADJUST).
     pub tsc_adjust: u64,
     pub pat: u64,
     /// The bits that software can change.
@@ -30,6 +32,12 @@ pub struct Msrs {
     pub mtrr_fixed: [u64; 11],
     /// Base and mask of each variable range.
     pub mtrr_variable: [(u64, u64); 8],
+    /// Of AMD's processors alone, by the names of APM 2: stored, without effect.
+    pub hwcr: u64,
+    pub syscfg: u64,
+    pub nb_cfg: u64,
+    pub ls_cfg: u64,
+    pub de_cfg: u64,
 }
 
 impl Default for Msrs {
@@ -45,6 +53,7 @@ impl Default for Msrs {
             sysenter_esp: 0,
             sysenter_eip: 0,
             tsc_aux: 0,
+            tsc_origin: 0,
             tsc_adjust: 0,
             pat: 0x0007_0406_0007_0406,
             misc_enable: 1,
@@ -53,6 +62,11 @@ impl Default for Msrs {
             mtrr_def_type: 0,
             mtrr_fixed: [0; 11],
             mtrr_variable: [(0, 0); 8],
+            hwcr: 0,
+            syscfg: 0,
+            nb_cfg: 0,
+            ls_cfg: 0,
+            de_cfg: 0,
         }
     }
 }

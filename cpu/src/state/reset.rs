@@ -40,6 +40,7 @@ impl CpuState {
             apic: LocalApic::new(identity.apic_id, is_boot_processor),
             identity,
             activity: Activity::Running,
+            start_ups_missed: 0,
             shadow: InterruptShadow::None,
             pending_debug: 0,
             nmi_pending: false,

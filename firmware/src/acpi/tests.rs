@@ -26,6 +26,9 @@ impl Aml for SerialPort {
     }
 }
 
+const HPET: crate::config::Hpet =
+    crate::config::Hpet { address: 0xfed0_0000, id: 0x8086_a201, minimum_tick: 100 };
+
 fn tables(change: impl FnOnce(&mut Config)) -> Vec<Blob<'static>> {
     let mut config = fixture::config(256 * MIB, 2);
     change(&mut config);
@@ -79,7 +82,10 @@ fn dump(blob: &Blob<'_>) -> String {
 
 #[test]
 fn tables_are_these() {
-    let tables = tables(|config| config.pci.slots = 4);
+    let tables = tables(|config| {
+        config.pci.slots = 4;
+        config.hpet = Some(HPET);
+    });
     for blob in &tables {
         insta::assert_snapshot!(blob.what.to_lowercase(), dump(blob));
     }
@@ -88,7 +94,11 @@ fn tables_are_these() {
 #[test]
 fn the_reference_compiler_makes_the_same_tables_again() {
     let directory = tempfile::tempdir().unwrap();
-    for blob in tables(|config| config.processors = 300).iter().filter(|blob| blob.what != "RSDP") {
+    let tables = tables(|config| {
+        config.processors = 300;
+        config.hpet = Some(HPET);
+    });
+    for blob in tables.iter().filter(|blob| blob.what != "RSDP") {
         let source = disassemble(directory.path(), blob);
         // For an XSDT, the compiler lacks the tables it points to; a FACS has no header for it to make.
         if matches!(blob.what, "XSDT" | "FACS") {
@@ -104,7 +114,11 @@ fn the_reference_compiler_makes_the_same_tables_again() {
 
 #[test]
 fn checksums_and_lengths_are_right() {
-    for blob in tables(|config| config.processors = 300) {
+    let tables = tables(|config| {
+        config.processors = 300;
+        config.hpet = Some(HPET);
+    });
+    for blob in tables {
         let sum = |bytes: &[u8]| bytes.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte));
         match blob.what {
             "FACS" => assert_eq!(u32_at(&blob, 4), 64),
@@ -127,6 +141,8 @@ fn every_table_is_found_from_the_rsdp() {
     let entries: Vec<u64> = (36..xsdt.bytes.len()).step_by(8).map(|at| u64_at(xsdt, at)).collect();
     let expected = ["FADT", "MADT", "MCFG"].map(|name| table(&tables, name).address);
     assert_eq!(entries, expected);
+    let with_hpet = self::tables(|config| config.hpet = Some(HPET));
+    assert_eq!(u64_at(table(&with_hpet, "XSDT"), 60), table(&with_hpet, "HPET").address);
     let fadt = table(&tables, "FADT");
     assert_eq!(u64::from(u32_at(fadt, 40)), table(&tables, "DSDT").address);
     assert_eq!((u32_at(fadt, 36), u64_at(fadt, 132)), (layout::FACS as u32, 0), "one FACS");

@@ -88,6 +88,34 @@ fn firmware_withholds_the_end_and_calls_the_facs_nvs() {
 }
 
 #[test]
+fn a_reserved_page_moves_and_the_amount_of_memory_stays() {
+    let usable = |page| {
+        let map = map(|config| config.memory.reserved_page = Some(page));
+        let usable = map.entries().iter().filter(|entry| entry.kind == Kind::Usable).map(|entry| entry.len);
+        (map.entries().to_vec(), usable.sum::<u64>())
+    };
+    let (before, amount) = usable(0x0f00_0000);
+    let (after, same_amount) = usable(0x0f00_1000);
+    assert_ne!(before, after);
+    assert_eq!((amount, same_amount), (256 * MIB - PAGE - (HIGH_START - LOW_END), amount));
+    insta::assert_snapshot!(text(&map(|config| config.memory.reserved_page = Some(0x0f00_0000))), @r"
+    0x000000000-0x0000a0000 Usable
+    0x0000a0000-0x000100000 Reserved
+    0x000100000-0x00f000000 Usable
+    0x00f000000-0x00f001000 Reserved
+    0x00f001000-0x010000000 Usable
+    0x0b0000000-0x0c0000000 Reserved
+    ");
+    insta::assert_snapshot!(text(&map(|config| config.memory.reserved_page = Some(0x0fff_f000))), @r"
+    0x000000000-0x0000a0000 Usable
+    0x0000a0000-0x000100000 Reserved
+    0x000100000-0x00ffff000 Usable
+    0x00ffff000-0x010000000 Reserved
+    0x0b0000000-0x0c0000000 Reserved
+    ");
+}
+
+#[test]
 fn the_model_of_the_kernel_sorts_and_lets_the_larger_type_win() {
     let table = vec![(0x3000, 0x1000, 1), (0, 0x3000, 1), (0x1000, 0x1000, 2)];
     assert_eq!(update_table(&table), [(0, 0x1000, 1), (0x1000, 0x1000, 2), (0x2000, 0x2000, 1)]);
@@ -125,6 +153,9 @@ fn sizes_that_cannot_be_are_refused() {
         refused(&|config| config.memory.ram = 64 * MIB + 1),
         refused(&|config| config.memory.ram = u64::MAX - 4095),
         refused(&|config| config.memory.withheld = 256 * MIB),
+        refused(&|config| config.memory.reserved_page = Some(0x1f_f000)),
+        refused(&|config| config.memory.reserved_page = Some(0x20_0001)),
+        refused(&|config| config.memory.reserved_page = Some(0x1000_0000)),
         refused(&|config| config.memory.hole = 0x1000..0x1_0000_0000),
         refused(&|config| config.pci.ecam = 0x1000),
         refused(&|config| config.pci.ecam = u64::MAX),
@@ -134,6 +165,9 @@ fn sizes_that_cannot_be_are_refused() {
     67108865 bytes of RAM: a machine has whole pages of 4096 bytes, from 2 MiB to 32768 GiB
     18446744073709547520 bytes of RAM: a machine has whole pages of 4096 bytes, from 2 MiB to 32768 GiB
     268435456 bytes withheld from RAM: only whole pages, and 266338304 bytes at most, can be
+    a reserved page at 0x1ff000: only a page of usable RAM from 0x200000 on can be one
+    a reserved page at 0x200001: only a page of usable RAM from 0x200000 on can be one
+    a reserved page at 0x10000000: only a page of usable RAM from 0x200000 on can be one
     the hole below 4 GiB from 0x1000 to 0x100000000 is not made of whole pages between 1 MiB and 4 GiB
     PCI: configuration space lies outside the hole below 4 GiB
     PCI: configuration space lies outside the hole below 4 GiB

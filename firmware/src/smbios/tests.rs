@@ -2,7 +2,7 @@ use super::*;
 use crate::fixture::{self, MIB};
 
 fn made(date: Date) -> [Blob<'static>; 2] {
-    blobs(&Config { bios_date: date, ..fixture::config(64 * MIB, 1) }).unwrap()
+    blobs(&Config { bios_date: Some(date), ..fixture::config(64 * MIB, 1) }).unwrap().try_into().unwrap()
 }
 
 const DATE: Date = Date { year: 2011, month: 2, day: 28 };
@@ -29,6 +29,11 @@ fn linux_finds_the_entry_point_and_the_structures() {
     assert_eq!(entry.bytes[12..16], (structures.bytes.len() as u32).to_le_bytes());
     assert_eq!(entry.bytes[16..24], structures.address.to_le_bytes());
     assert!(entry.range().end <= structures.address);
+}
+
+#[test]
+fn a_machine_may_have_none() {
+    assert_eq!(blobs(&Config { bios_date: None, ..fixture::config(64 * MIB, 1) }), Ok(Vec::new()));
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! From addresses to devices.
 
 use devices::{
-    Device, Moment, Traffic, VirtualTime, acpi_pm, debug_port, ioapic, pic, pit, post, reset_port, rtc, uart,
+    Device, Moment, Traffic, VirtualTime, acpi_pm, debug_port, hpet, ioapic, pic, pit, post, reset_port, rtc,
+    uart,
 };
 
 use crate::board::{Board, Signals, World, with};
@@ -16,7 +17,8 @@ enum Target<'a> {
 
 impl Board {
     fn port(&mut self, port: u16) -> (Target<'_>, &mut Signals) {
-        let Self { pic, ioapic: _, pit, rtc, pm, com1, com2, debug, reset, post, pci, signals } = self;
+        let Self { pic, ioapic: _, pit, hpet: _, rtc, pm, com1, com2, debug, reset, post, pci, signals } =
+            self;
         let target = match port {
             0x20 | 0x21 | 0xa0 | 0xa1 | 0x4d0 | 0x4d1 => Target::Controller(pic),
             0x40..=0x43 | 0x61 => Target::Device(pit),
@@ -37,9 +39,11 @@ impl Board {
     }
 
     fn memory(&mut self, address: u64) -> (Target<'_>, &mut Signals) {
-        let Self { ioapic, pci, signals, .. } = self;
+        let Self { ioapic, hpet, pci, signals, .. } = self;
         let target = match address {
             0xfec0_0000..=0xfec0_0fff => Target::Controller(ioapic),
+            // It may take lines of others, or give them back.
+            0xfed0_0000..=0xfed0_03ff => Target::Controller(hpet),
             _ => Target::Device(pci),
         };
         (target, signals)
@@ -141,4 +145,5 @@ const _: () = {
     assert!(pic::FIRST == 0x20 && pic::SECOND == 0xa0 && pit::PORT == 0x40 && rtc::PORT == 0x70);
     assert!(uart::Config::COM1.port == 0x3f8 && uart::Config::COM2.port == 0x2f8);
     assert!(acpi_pm::PM1_EVENT == 0x600 && ioapic::ADDRESS == 0xfec0_0000);
+    assert!(hpet::ADDRESS == 0xfed0_0000 && hpet::SIZE == 0x400);
 };

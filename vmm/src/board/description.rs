@@ -2,8 +2,8 @@
 
 use acpi_tables::Aml;
 use devices::acpi_pm::{self, SleepState, TimerWidth};
-use devices::{ioapic, pci, reset_port, rtc};
-use firmware::config::{FacsRegion, Interrupts, Memory, Pci, PowerBlock, RealTimeClock, SleepStates};
+use devices::{hpet, ioapic, pci, reset_port, rtc};
+use firmware::config::{Hpet, Interrupts, Memory, Pci, PowerBlock, RealTimeClock, SleepStates};
 
 use crate::board::Board;
 use crate::board::interrupts::TIMER_PIN;
@@ -22,8 +22,9 @@ impl Board {
             memory: Memory {
                 ram: config.memory,
                 hole: ram::HOLE_START..ram::HOLE_END,
-                withheld: 0,
-                facs: FacsRegion::Reserved,
+                withheld: config.withheld,
+                reserved_page: config.reserved_page,
+                facs: config.facs,
             },
             physical_bits: cpu::memory::PHYSICAL_BITS as u8,
             processors: config.processors,
@@ -34,7 +35,7 @@ impl Board {
                 s5: SleepState::S5.slp_typ(),
             },
             hardware_signature: config.hardware_signature,
-            bios_date: config.bios_date,
+            bios_date: (config.bios_date.year != 0).then_some(config.bios_date),
             power: PowerBlock {
                 sci: acpi_pm::SCI.0,
                 event: acpi_pm::PM1_EVENT,
@@ -69,11 +70,18 @@ impl Board {
                 month_alarm: rtc::MONTH_ALARM,
                 century: rtc::CENTURY,
             },
+            hpet: self.hpet.as_ref().map(|hpet| Hpet {
+                address: hpet::ADDRESS,
+                id: hpet.id(),
+                minimum_tick: hpet::MINIMUM_TICK,
+            }),
         }
     }
 
     /// What devices say of themselves in AML.
     pub fn aml(&self) -> Vec<&dyn Aml> {
-        vec![&self.pic, &self.pit, &self.rtc, &self.com1, &self.com2]
+        let mut devices: Vec<&dyn Aml> = vec![&self.pic, &self.pit, &self.rtc, &self.com1, &self.com2];
+        devices.extend(self.hpet.as_ref().map(|hpet| hpet as &dyn Aml));
+        devices
     }
 }

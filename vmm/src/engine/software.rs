@@ -10,7 +10,7 @@ use ram::GuestRam;
 
 use crate::board::{Board, World};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, TscOnS3};
 use crate::engine::pins::Pins;
 use crate::engine::scheduler::Scheduler;
 use crate::engine::{Limit, Stop};
@@ -36,8 +36,11 @@ impl Software {
                 let mut state = CpuState::power_on(Identity {
                     processors: config.processors,
                     apic_id,
-                    ..Identity::default()
+                    vendor: config.vendor,
+                    hypervisor: config.hypervisor,
+                    mitigations: config.mitigations,
                 });
+                state.start_ups_missed = config.ap_start.missed();
                 state.random = config.seed.wrapping_add(u64::from(apic_id) << 32);
                 if apic_id == 0 {
                     state.apic.set_virtual_wire();
@@ -63,6 +66,23 @@ impl Software {
     pub fn forget_code(&mut self) {
         self.cache.clear();
         self.processors.iter_mut().for_each(Cpu::flush);
+    }
+
+    /// RESET at this run time: time-stamp counters begin at 0.
+    pub fn restart_tsc(&mut self, now: VirtualTime) {
+        self.processors.iter_mut().for_each(|cpu| cpu.state.restart_tsc(now.0));
+    }
+
+    /// Time-stamp counters after S3. `before`: processors as they fell asleep.
+    pub fn wake_tsc(&mut self, how: TscOnS3, before: &[CpuState], now: VirtualTime) {
+        let ticks = match how {
+            TscOnS3::Reset => return self.restart_tsc(now),
+            TscOnS3::Keep => 0,
+            TscOnS3::Jump(ticks) => ticks,
+        };
+        for (cpu, before) in self.processors.iter_mut().zip(before) {
+            cpu.state.resume_tsc(before, ticks);
+        }
     }
 
     /// The processors.

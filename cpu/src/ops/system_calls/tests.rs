@@ -130,3 +130,67 @@ fn swapgs_exchanges_the_bases() {
     kernel.run(1);
     assert_eq!(kernel.handler(), Some(vector::GP));
 }
+
+/// The same with a processor of AMD.
+fn amd(kernel: Kernel) -> Kernel {
+    let mut kernel = prepared(kernel);
+    kernel.state().identity.vendor = crate::cpuid::Vendor::Amd;
+    kernel.state().msrs.star |= 0x9000;
+    kernel.state().msrs.cstar = 0xa000;
+    kernel
+}
+
+#[test]
+fn syscall_of_amd_exists_in_every_mode() {
+    let mut kernel = amd(Kernel::protected_user(&|a| a.syscall()));
+    kernel.state().msrs.efer = Efer::SCE;
+    kernel.state().rflags = 0x202;
+    let r11 = kernel.state().gpr[11];
+    kernel.run(1);
+    assert_eq!(selectors(&mut kernel), (8, 16));
+    let state = kernel.state();
+    assert_eq!((state.rip, state.cpl(), state.mode().width()), (0x9000, 0, CodeWidth::Bits32));
+    assert_eq!((state.gpr[1], state.gpr[11], state.rflags), (CODE + 2, r11, 2));
+
+    let mut kernel = amd(Kernel::protected(&|a| a.sysret()));
+    kernel.state().msrs.efer = Efer::SCE;
+    kernel.state().gpr[1] = 0xa000;
+    kernel.run(1);
+    assert_eq!(selectors(&mut kernel), (0x1b, 0x20));
+    let state = kernel.state();
+    assert_eq!((state.rip, state.cpl(), state.rflags & 0x200), (0xa000, 3, 0x200));
+
+    let mut kernel = amd(Kernel::protected_user(&|a| a.syscall()));
+    kernel.run(1);
+    assert_eq!(kernel.handler(), Some(vector::UD), "not enabled");
+}
+
+#[test]
+fn sysret_of_amd_looks_at_no_address_and_keeps_the_stack_segment() {
+    let mut kernel = amd(Kernel::long(&|a| a.sysretq()));
+    kernel.state().gpr[1] = 0x8000_0000_0000;
+    kernel.state().gpr[11] = 2;
+    kernel.state().segments[SegmentName::Ss as usize].limit = 0x1234;
+    kernel.run(1);
+    assert_eq!(selectors(&mut kernel), (0x2b, 0x20));
+    let state = kernel.state();
+    assert_eq!((state.rip, state.cpl(), state.segment(SegmentName::Ss).limit), (0x8000_0000_0000, 3, 0x1234));
+    kernel.run(1);
+    assert_eq!(kernel.handler(), Some(vector::GP), "the first fetch faults, with the rights of the user");
+    assert_eq!(kernel.stack::<5>()[1..3], [0x8000_0000_0000, 0x2b]);
+}
+
+#[test]
+fn sysenter_of_amd_does_not_exist_in_long_mode() {
+    for mut kernel in [
+        amd(Kernel::user(&|a| a.sysenter())),
+        amd(Kernel::long(&|a| a.sysexit())),
+        amd(Kernel::long(&|a| a.sysexitq())),
+    ] {
+        kernel.run(1);
+        assert_eq!(kernel.handler(), Some(vector::UD));
+    }
+    let mut kernel = amd(Kernel::protected_user(&|a| a.sysenter()));
+    kernel.run(1);
+    assert_eq!((kernel.state().rip, kernel.state().cpl()), (0x9000, 0));
+}
