@@ -7,12 +7,12 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use devices::PowerRequest;
 use devices::acpi_pm::SleepState;
-use devices::disk::{Disk, DiskConfig, DiskFile, Media};
+use devices::disk::{Disk, DiskConfig, Media};
 use firmware::boot::Payload;
 use guest_kernels::cache::Cache;
 use guest_kernels::{catalogue, provision};
 use scenarios::{Kernel, Tape};
-use vmm::{Autopsy, Config, Drive, Entry, FrontEnd, Limit, Machine, Stop};
+use vmm::{Autopsy, Config, DiskFile, Drive, Entry, FrontEnd, Limit, Machine, Stop};
 
 use crate::failure::{Code, Failure};
 use crate::terminal::Terminal;
@@ -224,7 +224,8 @@ fn drives(files: &[PathBuf]) -> Result<Vec<Drive>, Failure> {
             let file = DiskFile::open(path).map_err(arguments_failure)?;
             let media = Media::over(std::sync::Arc::new(file)).map_err(arguments_failure)?;
             let config = DiskConfig { id, serial: Some(format!("kjvm-{id}")), ..DiskConfig::default() };
-            Ok(Drive { front_end: FrontEnd::Virtio, disk: Disk::new(config, media) })
+            let disk = Disk::new(config, media).map_err(arguments_failure)?;
+            Ok(Drive { front_end: FrontEnd::Virtio, disk })
         })
         .collect()
 }

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use devices::disk::{Disk, DiskConfig, Latency, Media};
+use devices::disk::{Disk, DiskConfig, Media};
 use devices::pci::Function;
 use devices::pci::nvme::{Nvme, NvmeConfig};
 use devices::pci::virtio::{VirtioBlk, VirtioBlkConfig};
@@ -65,8 +65,8 @@ impl Random {
 fn board() -> Board {
     let mut board = Board::new(acpi_pm::Config::default(), Rtc::new(rtc::Config::default(), WorldTime(0)));
     let disk = |id| {
-        let config = DiskConfig { id, serial: None, read_only: false, latency: Latency::default() };
-        Disk::new(config, Media::blank(1 << 20).unwrap())
+        let config = DiskConfig { id, destage_after: Some(1_000_000), ..DiskConfig::default() };
+        Disk::new(config, Media::blank(1 << 20).unwrap()).unwrap()
     };
     let virtio = VirtioBlk::new(VirtioBlkConfig { slot: 1, queues: 2 }, disk(0));
     board.pci.insert(1, Function::VirtioBlk(virtio)).unwrap();

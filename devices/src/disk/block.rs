@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::BLOCK;
 
 const BYTES: usize = BLOCK as usize;
+static ZEROS: [u8; BYTES] = [0; BYTES];
 
 /// Contents of a block that was written.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,7 +37,13 @@ impl Block {
         }
     }
 
-    /// Copies a part in: `start` and the length lie within a block.
+    /// A whole block, if these bytes are one.
+    pub(super) fn whole(from: &[u8]) -> Option<Self> {
+        let bytes = <&[u8; BYTES]>::try_from(from).ok()?;
+        Some(if bytes == &ZEROS { Self::Zero } else { Self::from(*bytes) })
+    }
+
+    /// Copies a part in: `start` and the length lie within a block. A block that becomes zero says so.
     pub(super) fn write(&mut self, start: usize, from: &[u8]) {
         if let Self::Zero = self {
             *self = Self::from([0; BYTES]);
@@ -45,6 +52,13 @@ impl Block {
             && let Some(part) = Arc::make_mut(bytes).get_mut(start..start + from.len())
         {
             part.copy_from_slice(from);
+        }
+        let is_zero = |bytes: &[u8]| ZEROS.get(..bytes.len()) == Some(bytes);
+        if let Self::Data(Contents(bytes)) = self
+            && is_zero(from)
+            && is_zero(bytes.as_slice())
+        {
+            *self = Self::Zero;
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What a request changes, as long as it is not known to be durable.
 
+use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -8,7 +9,7 @@ use super::Extent;
 use crate::VirtualTime;
 
 /// New contents of some sectors.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Contents {
     /// These bytes: whole sectors.
     Data(Arc<[u8]>),
@@ -16,6 +17,19 @@ pub enum Contents {
     Zeros,
     /// Nothing anybody needs: zeros, from when it is done.
     Discarded,
+}
+
+impl fmt::Debug for Contents {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Data(data) => {
+                let first = data.get(..16).unwrap_or(data);
+                write!(formatter, "Data({} bytes: {first:02x?}...)", data.len())
+            }
+            Self::Zeros => formatter.write_str("Zeros"),
+            Self::Discarded => formatter.write_str("Discarded"),
+        }
+    }
 }
 
 /// A change that a disk accepted. Changes of one disk are kept in the order of acceptance, which is the order of the versions of a

@@ -1,154 +1,18 @@
-//! The disk behind a front end: accepts requests, numbers them, and knows when each completes.
+//! The disk behind a front end: accepts requests, numbers them, and knows when each completes and what of it survives.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
-use super::{BaseError, Latency, Media, SECTOR};
-use crate::{Context, DiskAction, DiskEvent, DiskStep, Event, VirtualTime};
-
-/// What does not change while the machine exists.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DiskConfig {
-    /// Names the disk in events.
-    pub id: u8,
-    /// Serial number as the guest reads it: ASCII, of which a front end shows the first 20 characters. None: made of the id.
-    pub serial: Option<String>,
-    /// Refuses to be changed.
-    pub read_only: bool,
-    /// How long it takes.
-    pub latency: Latency,
-}
-
-impl DiskConfig {
-    /// Serial number.
-    pub fn serial(&self) -> String {
-        self.serial.clone().unwrap_or_else(|| format!("KJVM-{:03}", self.id))
-    }
-}
-
-/// Some sectors in a row.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Extent {
-    /// The first.
-    pub sector: u64,
-    /// How many.
-    pub sectors: u64,
-}
-
-impl Extent {
-    /// First byte and number of bytes, if that can be said at all.
-    fn bytes(self) -> Option<(u64, u64)> {
-        let start = self.sector.checked_mul(SECTOR)?;
-        let length = self.sectors.checked_mul(SECTOR)?;
-        start.checked_add(length)?;
-        Some((start, length))
-    }
-}
-
-/// A request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Command {
-    /// Contents.
-    Read(Extent),
-    /// New contents: whole sectors.
-    Write {
-        /// The first sector.
-        sector: u64,
-        /// What it becomes.
-        data: Vec<u8>,
-        /// Completed only when durable (force unit access).
-        durable: bool,
-    },
-    /// Make durable what was completed.
-    Flush,
-    /// These contents are not needed any more; they read as zeros.
-    Discard(Vec<Extent>),
-    /// These become zero.
-    WriteZeroes(Vec<Extent>),
-}
-
-impl Command {
-    /// As events tell of it.
-    fn action(&self) -> DiskAction {
-        let first = |extents: &[Extent]| extents.first().copied().unwrap_or_default();
-        match self {
-            Self::Read(extent) => DiskAction::Read(*extent),
-            Self::Write { sector, data, durable } => {
-                let extent = Extent { sector: *sector, sectors: data.len() as u64 / SECTOR };
-                DiskAction::Write { extent, fua: *durable }
-            }
-            Self::Flush => DiskAction::Flush,
-            Self::Discard(extents) => DiskAction::Discard(first(extents)),
-            Self::WriteZeroes(extents) => DiskAction::WriteZeroes(first(extents)),
-        }
-    }
-
-    /// Bytes that pass between host and disk.
-    pub(super) fn transferred(&self) -> u64 {
-        match self {
-            Self::Read(extent) => extent.sectors.saturating_mul(SECTOR),
-            Self::Write { data, .. } => data.len() as u64,
-            Self::Flush | Self::Discard(_) | Self::WriteZeroes(_) => 0,
-        }
-    }
-}
-
-/// A request that failed.
-#[derive(Debug, Clone, PartialEq, Eq, Error, Serialize, Deserialize)]
-pub enum DiskError {
-    /// Reaches beyond the end, or is not a whole number of sectors.
-    #[error("beyond the end of the disk, or not whole sectors")]
-    Range,
-    /// The disk is read-only.
-    #[error("the disk is read-only")]
-    ReadOnly,
-    /// The contents cannot be had.
-    #[error(transparent)]
-    Base(#[from] BaseError),
-}
-
-/// An accepted request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ticket {
-    /// Its number on this disk.
-    pub request: u64,
-    /// When the front end calls [`Disk::complete`].
-    pub due: VirtualTime,
-    /// A trigger matched its acceptance: nothing more may happen before the machine has stopped.
-    pub stop: bool,
-}
-
-/// A request whose time has come.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Completion {
-    /// What it read, if it is a read.
-    pub result: Result<Vec<u8>, DiskError>,
-    /// A trigger matched: the front end tells the guest, and then nothing more may happen before the machine has stopped.
-    pub stop: bool,
-}
-
-/// What happened since power-on.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counters {
-    /// Reads accepted.
-    pub reads: u64,
-    /// Sectors they read.
-    pub sectors_read: u64,
-    /// Writes accepted.
-    pub writes: u64,
-    /// Sectors they wrote.
-    pub sectors_written: u64,
-    /// Flushes accepted.
-    pub flushes: u64,
-    /// Discards accepted.
-    pub discards: u64,
-    /// Requests to write zeros accepted.
-    pub zeroes: u64,
-    /// Requests of any kind that failed.
-    pub failed: u64,
-}
+use super::cache::{Cache, Durable};
+use super::config::{PowerOff, Standby};
+use super::fault::{Applied, Candidate, FaultOutcome, Kind, Times};
+use super::{
+    Base, BaseError, Change, Command, Completion, Counters, DiskConfig, DiskConfigError, DiskError, Extent,
+    Media, SECTOR, Ticket,
+};
+use crate::{Context, DiskAction, DiskEvent, DiskStep, Event, Reset, VirtualTime};
 
 /// What is left to do when a request completes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -159,42 +23,123 @@ struct InFlight {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 enum Outcome {
-    Read(Extent),
-    Done,
+    Read {
+        extent: Extent,
+        fua: bool,
+    },
+    /// Covers what completed before this mark of the cache.
+    Flush(u64),
+    Change {
+        /// Durable when it completes: asked for.
+        fua: bool,
+        /// Durable when it completes: the cache was off all the time.
+        through: bool,
+    },
     Failed(DiskError),
 }
 
 /// A disk.
+///
+/// What a request does:
+/// - [`Disk::accept`]: a write is visible to reads at once, and is in [`Disk::changes`] until it is durable. A power cut may find any
+///   part of it done.
+/// - [`Disk::complete`]: a write is done; durable it is only if it has FUA or the cache is off. A flush makes durable all that had
+///   *completed* before the flush was *accepted*, when the flush completes: what the guest is told is true at that moment.
+/// - [`Disk::abandon`]: the front end was reset. The change stays in the cache; no flush covers it, since it never completed, but it
+///   may survive, and destages by itself as others do.
+/// - [`Disk::advance`], at [`Disk::deadline`]: what was completed for [`DiskConfig::destage_after`] becomes durable by itself.
+///
+/// Once a version of a sector is durable, no older one can come back: older changes lose those sectors.
+///
+/// Each of these calls emits events and stops at the first that a trigger matches; the state is then that of this event, and what is
+/// left to say is said by [`Disk::advance`], for which the deadline is at once.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Disk {
     config: DiskConfig,
-    media: Media,
+    cache: Cache,
+    /// The guest leaves the cache on.
+    write_cache: bool,
     next_request: u64,
     /// When the transfers accepted so far are over.
     transfers_end: VirtualTime,
     in_flight: BTreeMap<u64, InFlight>,
     counters: Counters,
+    /// Faults that struck and do so once, by their place in the configuration.
+    spent: BTreeSet<usize>,
+    /// Events that are yet to be emitted.
+    untold: VecDeque<(u64, DiskAction, DiskStep)>,
+    /// Nothing destages by itself before: the host could not read the base when it was tried.
+    destage_from: VirtualTime,
+    host_errors: u64,
 }
 
 impl Disk {
     /// A disk at power-on.
-    pub fn new(config: DiskConfig, media: Media) -> Self {
+    ///
+    /// # Errors
+    /// [`DiskConfigError`] if there can be no such disk.
+    pub fn new(config: DiskConfig, media: Media) -> Result<Self, DiskConfigError> {
+        config.check()?;
+        Ok(Self::fresh(config, media))
+    }
+
+    fn fresh(config: DiskConfig, media: Media) -> Self {
         Self {
+            write_cache: config.has_cache(),
             config,
-            media,
+            cache: Cache::new(media),
             next_request: 0,
             transfers_end: VirtualTime::default(),
             in_flight: BTreeMap::new(),
             counters: Counters::default(),
+            spent: BTreeSet::new(),
+            untold: VecDeque::new(),
+            destage_from: VirtualTime::default(),
+            host_errors: 0,
         }
     }
 
-    /// Power comes back: nothing but the media survived.
-    pub fn power_on(&mut self) {
-        self.next_request = 0;
-        self.transfers_end = VirtualTime::default();
-        self.in_flight.clear();
-        self.counters = Counters::default();
+    /// Power comes on, and these are the contents: of a size that does not change. All else is as new, so that what follows does not
+    /// depend on what was before; only [`Disk::host_errors`] goes on. Who cut the power chooses the contents from
+    /// [`Disk::durable`] and [`Disk::changes`].
+    pub fn power_on(&mut self, media: Media) {
+        *self = Self { host_errors: self.host_errors, ..Self::fresh(self.config.clone(), media) };
+    }
+
+    /// The machine is switched off by order: what is not durable is destaged or dropped ([`DiskConfig::power_off`]), without events.
+    /// All else is as after [`Disk::power_on`].
+    pub fn power_off(&mut self) {
+        self.power_on(match self.config.power_off {
+            PowerOff::Destage => self.media().clone(),
+            PowerOff::Drop => self.durable().clone(),
+        });
+    }
+
+    /// The machine goes to S3, which may cost the disk its power ([`DiskConfig::s3`]): it is then as after [`Disk::power_on`] with
+    /// what was durable. Else nothing happens. Twice is as good as once.
+    pub fn enter_s3(&mut self) {
+        if self.config.s3 == Standby::PowerLoss {
+            self.power_on(self.durable().clone());
+        }
+    }
+
+    /// The machine starts again. A disk whose contents nobody chose while it was off was switched off by order; the reset line
+    /// changes nothing. The front end has abandoned all requests.
+    pub(crate) fn reset(&mut self, kind: Reset) {
+        match kind {
+            Reset::PowerOn => self.power_off(),
+            Reset::Wake => self.enter_s3(),
+            Reset::Line => {}
+        }
+    }
+
+    /// Whether a restart of this kind takes the power of the disk away.
+    pub(crate) fn loses_power(&self, kind: Reset) -> bool {
+        match kind {
+            Reset::PowerOn => true,
+            Reset::Wake => self.config.s3 == Standby::PowerLoss,
+            Reset::Line => false,
+        }
     }
 
     /// What does not change.
@@ -202,19 +147,33 @@ impl Disk {
         &self.config
     }
 
-    /// Contents.
+    /// Contents as a guest reads them: all that was accepted.
     pub fn media(&self) -> &Media {
-        &self.media
+        self.cache.current()
     }
 
-    /// Contents, for the host.
-    pub fn media_mut(&mut self) -> &mut Media {
-        &mut self.media
+    /// Contents that certainly survive.
+    pub fn durable(&self) -> &Media {
+        self.cache.durable()
+    }
+
+    /// What may survive beside them, or not: every change that is not durable, in the order of acceptance. A part that a later durable
+    /// version overwrote is not among them.
+    pub fn changes(&self) -> impl Iterator<Item = &Change> {
+        self.cache.changes()
+    }
+
+    /// Brings the base back after deserialization.
+    ///
+    /// # Errors
+    /// [`BaseError::Other`] if these are other contents than the disk was made from; [`BaseError::Host`].
+    pub fn attach(&mut self, base: &Arc<dyn Base>) -> Result<(), BaseError> {
+        self.cache.attach(base)
     }
 
     /// Size in sectors.
     pub fn sectors(&self) -> u64 {
-        self.media.bytes() / SECTOR
+        self.media().bytes() / SECTOR
     }
 
     /// What happened since power-on.
@@ -222,85 +181,141 @@ impl Disk {
         self.counters
     }
 
+    /// How often the host could not read the base: an image that was truncated, a medium with errors. The guest saw a request fail,
+    /// and what it did since says nothing about the guest. Counted over the life of the machine.
+    pub fn host_errors(&self) -> u64 {
+        self.host_errors
+    }
+
+    /// The guest switches the volatile write cache on or off, if there is one. Off: what is accepted from now on, and completes
+    /// before the cache is on again, is durable when it completes.
+    pub(crate) fn set_write_cache(&mut self, on: bool) {
+        let on = on && self.config.has_cache();
+        if on && !self.write_cache {
+            self.set_through(false);
+        }
+        self.write_cache = on;
+    }
+
+    /// What is in flight is durable when it completes as well.
+    pub(crate) fn write_through_in_flight(&mut self) {
+        self.set_through(true);
+    }
+
+    fn set_through(&mut self, value: bool) {
+        for request in self.in_flight.values_mut() {
+            if let Outcome::Change { through, .. } = &mut request.outcome {
+                *through = value;
+            }
+        }
+    }
+
     /// Takes a request. A write is accepted in the order of these calls, whatever the order in which writes complete.
     pub fn accept(&mut self, command: Command, cx: &mut Context<'_>) -> Ticket {
         let request = self.next_request;
         self.next_request = self.next_request.wrapping_add(1);
-        let latency = self.config.latency;
-        let (transfer, access) = (latency.transfer(&command), latency.access(&command));
-        let action = command.action();
-        let outcome = self.perform(command).unwrap_or_else(Outcome::Failed);
-        let due = if let Outcome::Failed(error) = &outcome {
-            self.counters.failed += 1;
-            tracing::debug!(disk = self.config.id, request, %error, "disk request failed");
+        let access = self.config.latency.access(&command, request, self.config.reorder);
+        let (action, extents) = (command.action(), command.extents());
+        let fault = self.strike(request, action, &extents);
+        let outcome = self.start(request, &command, &extents, fault, cx.now);
+        let due = if fault.is_none() && matches!(outcome, Outcome::Failed(_)) {
             cx.now.after(access)
         } else {
+            let transfer = self.config.latency.transfer(&command);
             self.transfers_end = self.transfers_end.max(cx.now).after(transfer);
             self.transfers_end.after(access)
         };
         self.in_flight.insert(request, InFlight { action, outcome });
-        let stop = self.emit(request, action, DiskStep::Accepted, cx);
-        Ticket { request, due, stop }
+        self.untold.push_back((request, action, DiskStep::Accepted));
+        let hangs = matches!(fault, Some(FaultOutcome::Hangs(_)));
+        Ticket { request, due: (!hangs).then_some(due), stop: self.tell(cx) }
     }
 
-    /// Returns whether a trigger matched.
-    fn emit(&self, request: u64, action: DiskAction, step: DiskStep, cx: &mut Context<'_>) -> bool {
-        let event = DiskEvent { disk: self.config.id, request, action, step };
-        cx.emit(Event::Disk(event))
-    }
-
-    fn perform(&mut self, command: Command) -> Result<Outcome, DiskError> {
-        let counters = &mut self.counters;
-        match command {
-            Command::Read(extent) => {
-                counters.reads += 1;
-                counters.sectors_read = counters.sectors_read.wrapping_add(extent.sectors);
-                self.range(extent)?;
-                return Ok(Outcome::Read(extent));
-            }
-            Command::Write { sector, data, durable: _ } => {
-                let sectors = data.len() as u64 / SECTOR;
-                counters.writes += 1;
-                counters.sectors_written = counters.sectors_written.wrapping_add(sectors);
-                if !(data.len() as u64).is_multiple_of(SECTOR) {
-                    return Err(DiskError::Range);
-                }
-                let (start, _) = self.writable(Extent { sector, sectors })?;
-                self.media.write(start, &data)?;
-            }
-            Command::Flush => counters.flushes += 1,
-            Command::Discard(extents) => {
-                counters.discards += 1;
-                self.zero(&extents)?;
-            }
-            Command::WriteZeroes(extents) => {
-                counters.zeroes += 1;
-                self.zero(&extents)?;
-            }
+    /// The fault of a request, if it has one.
+    fn strike(&mut self, request: u64, action: DiskAction, extents: &[Extent]) -> Option<FaultOutcome> {
+        let kind = Kind::from(action);
+        let sectors = extents.iter().fold(0, |all: u64, extent| all.wrapping_add(extent.sectors));
+        let nth = self.counters.accept(kind, sectors);
+        let candidate = Candidate { request, kind, nth, extents };
+        let mut faults = self.config.faults.iter().enumerate();
+        let (place, fault) =
+            faults.find(|(place, fault)| !self.spent.contains(place) && fault.matches(&candidate))?;
+        if fault.times == Times::Once {
+            self.spent.insert(place);
         }
-        Ok(Outcome::Done)
+        Some(fault.outcome)
     }
 
-    /// All or none of them.
-    fn zero(&mut self, extents: &[Extent]) -> Result<(), DiskError> {
-        for extent in extents {
-            self.writable(*extent)?;
+    fn start(
+        &mut self,
+        request: u64,
+        command: &Command,
+        extents: &[Extent],
+        fault: Option<FaultOutcome>,
+        now: VirtualTime,
+    ) -> Outcome {
+        let started = self.check(command, extents).and_then(|()| {
+            let Some(contents) = command.contents() else {
+                return Ok(());
+            };
+            let whole = |extent: &Extent| Change {
+                request,
+                extent: *extent,
+                contents: contents.clone(),
+                accepted: now,
+                completed: None,
+            };
+            let changes = extents.iter().filter(|extent| extent.sectors > 0).map(whole);
+            let changes = match fault.map(FaultOutcome::applied) {
+                None | Some(Applied::All) => changes.collect(),
+                Some(Applied::Nothing) => Vec::new(),
+                Some(Applied::Units(units)) => self.first_units(changes, units),
+            };
+            Ok(self.cache.accept(request, command.action(), changes)?)
+        });
+        match (started, fault) {
+            (Err(error), _) => Outcome::Failed(error),
+            (Ok(()), Some(_)) => Outcome::Failed(DiskError::Fault),
+            (Ok(()), None) => match command {
+                Command::Read { extent, fua } => Outcome::Read { extent: *extent, fua: *fua },
+                Command::Flush => Outcome::Flush(self.cache.mark()),
+                _ => Outcome::Change { fua: command.is_fua(), through: !self.write_cache },
+            },
         }
-        for extent in extents {
-            let (start, length) = self.range(*extent)?;
-            self.media.zero(start, length)?;
-        }
-        Ok(())
     }
 
-    fn writable(&self, extent: Extent) -> Result<(u64, u64), DiskError> {
-        if self.config.read_only { Err(DiskError::ReadOnly) } else { self.range(extent) }
+    /// Of some changes, so many atomic units from the start on.
+    fn first_units(&self, changes: impl Iterator<Item = Change>, mut units: u64) -> Vec<Change> {
+        let unit = self.config.atomic_unit.sectors();
+        let mut first = Vec::new();
+        for change in changes {
+            if units == 0 {
+                break;
+            }
+            let sector = change.extent.sector;
+            // The first unit may begin before the change.
+            let end = (sector / unit).saturating_add(units).saturating_mul(unit).min(change.extent.end());
+            units = units.saturating_sub(end.div_ceil(unit).saturating_sub(sector / unit));
+            first.push(change.part(Extent { sector, sectors: end.saturating_sub(sector) }));
+        }
+        first
+    }
+
+    fn check(&self, command: &Command, extents: &[Extent]) -> Result<(), DiskError> {
+        let changes = command.contents().is_some();
+        if !command.transferred().is_multiple_of(SECTOR) {
+            return Err(DiskError::Range);
+        }
+        if changes && self.config.read_only {
+            return Err(DiskError::ReadOnly);
+        }
+        extents.iter().try_for_each(|extent| self.range(*extent).map(|_| ()))
     }
 
     /// First byte and number of bytes.
     fn range(&self, extent: Extent) -> Result<(u64, u64), DiskError> {
         let (start, length) = extent.bytes().ok_or(DiskError::Range)?;
-        if start + length > self.media.bytes() { Err(DiskError::Range) } else { Ok((start, length)) }
+        if start + length > self.media().bytes() { Err(DiskError::Range) } else { Ok((start, length)) }
     }
 
     /// The time of a request has come. A number that is not in flight is out of range.
@@ -308,124 +323,126 @@ impl Disk {
         let Some(InFlight { action, outcome }) = self.in_flight.remove(&request) else {
             return Completion { result: Err(DiskError::Range), stop: false };
         };
-        let result = match outcome {
-            Outcome::Read(extent) => self.read(extent),
-            Outcome::Done => Ok(Vec::new()),
-            Outcome::Failed(error) => Err(error),
-        };
+        let mut durable = Vec::new();
+        let result = self.finish(request, action, outcome, &mut durable, cx.now);
         let step = if result.is_ok() { DiskStep::Completed } else { DiskStep::Failed };
-        let stop = self.emit(request, action, step, cx);
-        Completion { result, stop }
+        if let Err(error) = &result {
+            self.count_failure(request, error);
+        }
+        self.untold.push_back((request, action, step));
+        self.became_durable(durable);
+        Completion { result, stop: self.tell(cx) }
+    }
+
+    fn finish(
+        &mut self,
+        request: u64,
+        action: DiskAction,
+        outcome: Outcome,
+        durable: &mut Vec<Durable>,
+        now: VirtualTime,
+    ) -> Result<Vec<u8>, DiskError> {
+        match outcome {
+            Outcome::Read { extent, fua } => {
+                if fua {
+                    *durable = self.cache.make_durable(self.cache.completed_in(extent))?;
+                }
+                return self.read(extent);
+            }
+            Outcome::Flush(mark) => *durable = self.cache.make_durable(self.cache.completed_before(mark))?,
+            Outcome::Change { fua, through } => {
+                self.cache.complete(request, now);
+                if fua || through {
+                    *durable = self.cache.make_durable(vec![request])?;
+                } else if self.cache.holds(request) {
+                    return Ok(Vec::new());
+                }
+                // Nothing may have been left of it: it changed no sectors, or later versions of all of them are durable.
+                if durable.is_empty() {
+                    durable.push((request, action));
+                }
+            }
+            Outcome::Failed(error) => {
+                self.cache.complete(request, now);
+                return Err(error);
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    fn count_failure(&mut self, request: u64, error: &DiskError) {
+        self.counters.failed = self.counters.failed.wrapping_add(1);
+        let disk = self.config.id;
+        if matches!(error, DiskError::Base(_)) {
+            self.host_errors = self.host_errors.saturating_add(1);
+            tracing::warn!(disk, request, %error, "the guest sees an I/O error that is the host's");
+        } else {
+            tracing::debug!(disk, request, %error, "disk request failed");
+        }
     }
 
     fn read(&self, extent: Extent) -> Result<Vec<u8>, DiskError> {
         let (start, length) = self.range(extent)?;
         let mut data = vec![0; usize::try_from(length).map_err(|_| DiskError::Range)?];
-        self.media.read(start, &mut data)?;
+        self.media().read(start, &mut data)?;
         Ok(data)
     }
 
-    /// The front end was reset and forgot this request. What a write changed stays changed.
+    /// The front end was reset and forgot this request.
     pub fn abandon(&mut self, request: u64) {
         self.in_flight.remove(&request);
+        self.cache.abandon(request);
+    }
+
+    /// When [`Disk::advance`] has something to do.
+    pub fn deadline(&self) -> Option<VirtualTime> {
+        if !self.untold.is_empty() {
+            return Some(VirtualTime::default());
+        }
+        let oldest = self.config.destage_after.and_then(|after| Some(self.cache.oldest()?.after(after)));
+        oldest.map(|due| due.max(self.destage_from))
+    }
+
+    /// Emits what is left to emit, and destages what waited long enough. Returns whether a trigger matched: nothing more may happen
+    /// then before the machine has stopped.
+    pub fn advance(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.tell(cx) {
+            return true;
+        }
+        let Some(after) =
+            self.config.destage_after.filter(|_| self.deadline().is_some_and(|due| due <= cx.now))
+        else {
+            return false;
+        };
+        let Some(since) = cx.now.0.checked_sub(after) else { return false };
+        match self.cache.make_durable(self.cache.waiting_since(VirtualTime(since))) {
+            Ok(durable) => self.became_durable(durable),
+            Err(error) => {
+                self.host_errors = self.host_errors.saturating_add(1);
+                tracing::warn!(disk = self.config.id, %error, "cannot destage");
+                self.destage_from = cx.now.after(after);
+            }
+        }
+        self.tell(cx)
+    }
+
+    fn became_durable(&mut self, durable: Vec<Durable>) {
+        self.untold.extend(durable.into_iter().map(|(request, action)| (request, action, DiskStep::Durable)));
+    }
+
+    /// Emits what is to be emitted, until a trigger matches. Returns whether one did.
+    fn tell(&mut self, cx: &mut Context<'_>) -> bool {
+        while let Some((request, action, step)) = self.untold.pop_front() {
+            let event = DiskEvent { disk: self.config.id, request, action, step };
+            if cx.emit(Event::Disk(event)) {
+                return true;
+            }
+        }
+        false
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::super::MemoryBase;
-    use super::*;
-    use crate::bench::Bench;
-
-    fn disk(read_only: bool) -> Disk {
-        let latency = Latency { read: 500, write: 100, flush: 0, discard: 300, kibibyte: 10 };
-        let config = DiskConfig { id: 1, read_only, latency, ..DiskConfig::default() };
-        Disk::new(config, Media::over(Arc::new(MemoryBase(vec![7; 64 << 10]))).unwrap())
-    }
-
-    fn read(sector: u64, sectors: u64) -> Command {
-        Command::Read(Extent { sector, sectors })
-    }
-
-    fn write(sector: u64, bytes: usize) -> Command {
-        Command::Write { sector, data: vec![9; bytes], durable: false }
-    }
-
-    #[test]
-    fn transfers_follow_one_another_and_accesses_overlap() {
-        let (mut bench, mut disk) = (Bench::new(), disk(false));
-        bench.now = VirtualTime(1000);
-        let commands = [read(0, 8), write(8, 4096), read(0, 1), Command::Flush, Command::Discard(vec![])];
-        let due = commands.map(|command| disk.accept(command, &mut bench.cx()).due.0);
-        // A flush takes time even where it is said to take none.
-        assert_eq!(due, [1540, 1180, 1590, 1091, 1390]);
-        bench.now = VirtualTime(5000);
-        assert_eq!(disk.accept(read(0, 2), &mut bench.cx()).due, VirtualTime(5510));
-    }
-
-    #[test]
-    fn requests_are_numbered_and_a_write_is_accepted_at_once() {
-        let (mut bench, mut disk) = (Bench::new(), disk(false));
-        let first = disk.accept(read(0, 1), &mut bench.cx());
-        let second = disk.accept(write(0, 512), &mut bench.cx());
-        assert_eq!((first.request, second.request), (0, 1));
-        // The read completes after the write was accepted: it may see it, and does.
-        assert_eq!(disk.complete(0, &mut bench.cx()).result, Ok(vec![9; 512]));
-        assert_eq!(disk.complete(1, &mut bench.cx()).result, Ok(vec![]));
-        assert_eq!(disk.complete(1, &mut bench.cx()).result, Err(DiskError::Range));
-        let read = DiskAction::Read(Extent { sector: 0, sectors: 1 });
-        let write = DiskAction::Write { extent: Extent { sector: 0, sectors: 1 }, fua: false };
-        let event = |request, action, step| Event::Disk(DiskEvent { disk: 1, request, action, step });
-        let accepted = [event(0, read, DiskStep::Accepted), event(1, write, DiskStep::Accepted)];
-        let completed = [event(0, read, DiskStep::Completed), event(1, write, DiskStep::Completed)];
-        assert_eq!(bench.events.seen, [accepted, completed].concat());
-    }
-
-    #[test]
-    fn what_is_out_of_range_fails_in_no_more_than_its_access_time() {
-        let (mut bench, mut disk) = (Bench::new(), disk(false));
-        let huge = [(u64::MAX, 1), (1, u64::MAX), (127, 2), (128, 1), (u64::MAX / 512, 1)];
-        for (sector, sectors) in huge {
-            let ticket = disk.accept(read(sector, sectors), &mut bench.cx());
-            assert_eq!(ticket.due, VirtualTime(500));
-            assert_eq!(disk.complete(ticket.request, &mut bench.cx()).result, Err(DiskError::Range));
-        }
-        for command in [write(127, 1024), write(0, 100)] {
-            let ticket = disk.accept(command, &mut bench.cx());
-            assert_eq!(disk.complete(ticket.request, &mut bench.cx()).result, Err(DiskError::Range));
-        }
-        // One bad extent spoils all.
-        let extents = [Extent { sector: 0, sectors: 8 }, Extent { sector: 120, sectors: 9 }];
-        let ticket = disk.accept(Command::WriteZeroes(extents.to_vec()), &mut bench.cx());
-        assert_eq!(disk.complete(ticket.request, &mut bench.cx()).result, Err(DiskError::Range));
-        assert_eq!(disk.media().changed_blocks().count(), 0);
-        assert_eq!(disk.counters().failed, 8);
-    }
-
-    #[test]
-    fn a_read_only_disk_stays_as_it_is() {
-        let (mut bench, mut disk) = (Bench::new(), disk(true));
-        let all = Extent { sector: 0, sectors: 128 };
-        for command in [write(0, 512), Command::Discard(vec![all]), Command::WriteZeroes(vec![all])] {
-            let ticket = disk.accept(command, &mut bench.cx());
-            assert_eq!(disk.complete(ticket.request, &mut bench.cx()).result, Err(DiskError::ReadOnly));
-        }
-        assert_eq!(disk.media().changed_blocks().count(), 0);
-    }
-
-    #[test]
-    fn at_power_on_only_the_contents_remain() {
-        let (mut bench, mut disk) = (Bench::new(), disk(false));
-        disk.accept(write(0, 512), &mut bench.cx());
-        disk.abandon(0);
-        disk.accept(read(0, 1), &mut bench.cx());
-        disk.power_on();
-        let mut fresh = Disk::new(disk.config().clone(), disk.media().clone());
-        assert_eq!(disk, fresh);
-        assert_eq!(disk.complete(1, &mut bench.cx()).result, Err(DiskError::Range));
-        assert_eq!(disk.accept(read(0, 1), &mut bench.cx()), fresh.accept(read(0, 1), &mut bench.cx()));
-        assert_eq!(disk.complete(0, &mut bench.cx()).result, Ok(vec![9; 512]));
-    }
-}
+mod durability;
+#[cfg(test)]
+mod tests;

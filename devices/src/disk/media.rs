@@ -1,13 +1,13 @@
 //! Contents of a disk: changed blocks over a read-only base.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use rpds::RedBlackTreeMapSync;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::block::Block;
-use super::{BLOCK, Base, BaseError, BaseRef, SECTOR};
+use super::{BLOCK, Base, BaseError, BaseRef, Change, Contents, SECTOR};
 
 /// Media that cannot be had.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -17,13 +17,17 @@ pub enum MediaError {
     Size(u64),
 }
 
-/// Contents of a disk. Copies share the blocks that neither of them changed since.
+/// Contents of a disk. A copy costs nothing: the map of blocks is persistent (`rpds`: small, MIT, and ordered, which the runs between
+/// changed blocks and the order on the wire need), so that copies share all that neither of them changed since.
+///
+/// Equal contents written in another order are equal here and look alike when serialized: a block that is all zero is kept as such, and
+/// on a blank disk not at all. Only a block that was written with what the base has there anyway counts as changed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Media {
     bytes: u64,
     /// None: all zero.
     base: Option<BaseRef>,
-    changed: BTreeMap<u64, Block>,
+    changed: RedBlackTreeMapSync<u64, Block>,
 }
 
 impl Media {
@@ -47,7 +51,7 @@ impl Media {
         if bytes == 0 || !bytes.is_multiple_of(SECTOR) {
             return Err(MediaError::Size(bytes));
         }
-        Ok(Self { bytes, base, changed: BTreeMap::new() })
+        Ok(Self { bytes, base, changed: RedBlackTreeMapSync::new_sync() })
     }
 
     /// Size in bytes.
@@ -55,7 +59,12 @@ impl Media {
         self.bytes
     }
 
-    /// What is under the changes, if anything. Who restores a disk attaches it.
+    /// What is under the changes, if anything.
+    pub fn base(&self) -> Option<&BaseRef> {
+        self.base.as_ref()
+    }
+
+    /// What is under the changes, if anything. Who restores contents attaches it.
     pub fn base_mut(&mut self) -> Option<&mut BaseRef> {
         self.base.as_mut()
     }
@@ -73,11 +82,13 @@ impl Media {
         let mut offset = offset;
         while !into.is_empty() {
             let number = offset / BLOCK;
-            let next_changed = self.changed.range(number..).next();
-            let (run, block) = match next_changed {
-                Some((&found, block)) if found == number => (BLOCK - offset % BLOCK, Some(block)),
-                Some((&found, _)) => (found * BLOCK - offset, None),
-                None => (u64::MAX, None),
+            let block = self.changed.get(&number);
+            let run = if block.is_some() {
+                BLOCK - offset % BLOCK
+            } else {
+                // All up to the next changed block, in one piece.
+                let next = self.changed.range(number..).next();
+                next.map_or(u64::MAX, |(&found, _)| found.saturating_mul(BLOCK).saturating_sub(offset))
             };
             let length = usize::try_from(run).map_or(into.len(), |run| run.min(into.len()));
             let (part, rest) = into.split_at_mut(length);
@@ -106,17 +117,49 @@ impl Media {
     /// Changes contents. The range lies within the disk.
     ///
     /// # Errors
-    /// [`BaseError`]: the rest of a block that is written in part comes from the base. Blocks before that one are then written.
-    pub fn write(&mut self, offset: u64, mut from: &[u8]) -> Result<(), BaseError> {
-        let mut offset = offset;
+    /// [`BaseError`]: the rest of a block that is written in part comes from the base. Nothing is written then.
+    pub fn write(&mut self, offset: u64, from: &[u8]) -> Result<(), BaseError> {
+        self.all_or_nothing(|media| media.write_blocks(offset, from))
+    }
+
+    fn write_blocks(&mut self, mut offset: u64, mut from: &[u8]) -> Result<(), BaseError> {
         while !from.is_empty() {
             let start = (offset % BLOCK) as usize;
             let (part, rest) = from.split_at(from.len().min(BLOCK as usize - start));
-            self.block(offset / BLOCK, part.len() == BLOCK as usize)?.write(start, part);
+            match Block::whole(part) {
+                Some(block) => self.put(offset / BLOCK, block),
+                None => self.write_part(offset / BLOCK, start, part)?,
+            }
             from = rest;
             offset = offset.saturating_add(part.len() as u64);
         }
         Ok(())
+    }
+
+    fn all_or_nothing(
+        &mut self,
+        change: impl FnOnce(&mut Self) -> Result<(), BaseError>,
+    ) -> Result<(), BaseError> {
+        // Only the base can fail, and only copying the map can undo.
+        if self.base.is_none() {
+            return change(self);
+        }
+        let before = self.changed.clone();
+        change(self).inspect_err(|_| self.changed = before)
+    }
+
+    /// Makes a change. Its extent lies within the disk.
+    ///
+    /// # Errors
+    /// As [`Media::write`].
+    pub fn apply(&mut self, change: &Change) -> Result<(), BaseError> {
+        let start = change.extent.sector.saturating_mul(SECTOR);
+        match &change.contents {
+            Contents::Data(data) => self.write(start, data),
+            Contents::Zeros | Contents::Discarded => {
+                self.zero(start, change.extent.sectors.saturating_mul(SECTOR))
+            }
+        }
     }
 
     /// Makes a range zero, which lies within the disk.
@@ -124,6 +167,10 @@ impl Media {
     /// # Errors
     /// As [`Media::write`].
     pub fn zero(&mut self, offset: u64, length: u64) -> Result<(), BaseError> {
+        self.all_or_nothing(|media| media.zero_blocks(offset, length))
+    }
+
+    fn zero_blocks(&mut self, offset: u64, length: u64) -> Result<(), BaseError> {
         let end = offset.saturating_add(length);
         let mut offset = offset;
         while offset < end {
@@ -132,33 +179,68 @@ impl Media {
             let part = block_end.min(end) - offset;
             // The last block of a disk may be cut short: zeroing what there is of it zeroes it.
             let whole = offset.is_multiple_of(BLOCK) && (end >= block_end || end >= self.bytes);
-            if !whole {
-                let zeros = [0; BLOCK as usize];
-                self.block(number, false)?.write((offset % BLOCK) as usize, &zeros[..part as usize]);
-            } else if self.base.is_some() {
-                self.changed.insert(number, Block::Zero);
+            if whole {
+                self.put(number, Block::Zero);
             } else {
-                self.changed.remove(&number);
+                let zeros = [0; BLOCK as usize];
+                self.write_part(number, (offset % BLOCK) as usize, &zeros[..part as usize])?;
             }
             offset += part;
         }
         Ok(())
     }
 
-    /// A block that is about to be changed. If all of it is, what was there need not be read.
-    fn block(&mut self, number: u64, whole: bool) -> Result<&mut Block, BaseError> {
-        if !self.changed.contains_key(&number) {
-            let before = match (&self.base, whole) {
-                (Some(_), false) => {
-                    let mut before = [0; BLOCK as usize];
-                    self.read_base(number * BLOCK, &mut before)?;
-                    Block::from(before)
-                }
-                _ => Block::Zero,
-            };
-            self.changed.insert(number, before);
+    fn write_part(&mut self, number: u64, start: usize, from: &[u8]) -> Result<(), BaseError> {
+        let mut block = match (self.changed.get(&number), &self.base) {
+            (Some(block), _) => block.clone(),
+            (None, None) => Block::Zero,
+            (None, Some(_)) => {
+                let mut before = [0; BLOCK as usize];
+                self.read_base(number * BLOCK, &mut before)?;
+                Block::from(before)
+            }
+        };
+        block.write(start, from);
+        self.put(number, block);
+        Ok(())
+    }
+
+    fn put(&mut self, number: u64, block: Block) {
+        if block == Block::Zero && self.base.is_none() {
+            self.changed.remove_mut(&number);
+        } else {
+            self.changed.insert_mut(number, block);
         }
-        Ok(self.changed.entry(number).or_insert(Block::Zero))
+    }
+
+    /// Blocks in which the other one differs, as they are there; None: as the base has it. Both stand on the same base.
+    pub(super) fn differences(&self, other: &Self) -> Vec<(u64, Option<Block>)> {
+        if self.changed.ptr_eq(&other.changed) {
+            return Vec::new();
+        }
+        let there = other.changed.iter().filter(|(number, block)| self.changed.get(number) != Some(*block));
+        let gone = self.changed.keys().filter(|number| !other.changed.contains_key(number));
+        let mut differences: Vec<_> = there
+            .map(|(number, block)| (*number, Some(block.clone())))
+            .chain(gone.map(|number| (*number, None)))
+            .collect();
+        differences.sort_unstable_by_key(|(number, _)| *number);
+        differences
+    }
+
+    /// What [`Media::differences`] is the difference to.
+    #[must_use]
+    pub(super) fn with(&self, differences: Vec<(u64, Option<Block>)>) -> Self {
+        let mut other = self.clone();
+        for (number, block) in differences {
+            match block {
+                Some(block) => other.changed.insert_mut(number, block),
+                None => {
+                    other.changed.remove_mut(&number);
+                }
+            }
+        }
+        other
     }
 }
 

@@ -204,14 +204,11 @@ impl Device for Bus {
         }
     }
 
-    /// The functions are as new. Disks lose what needs power only if it was off.
+    /// The functions are as new, and disks as their power left them.
     fn reset(&mut self, kind: Reset, cx: &mut Context<'_>) {
         self.latch = 0;
         for function in self.functions.values_mut() {
-            function.endpoint_mut().reset();
-            if let Some(disk) = function.disk_mut().filter(|_| kind != Reset::Line) {
-                disk.power_on();
-            }
+            function.endpoint_mut().reset(kind);
         }
         for slot in 0..LINES {
             self.drive_line(slot, cx);

@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::config_space::ConfigSpace;
 use super::host_bridge::HostBridge;
-use super::nvme::Nvme;
+use super::nvme::{Nvme, Transitions};
 use super::virtio::VirtioBlk;
 use crate::disk::Disk;
-use crate::{Context, VirtualTime};
+use crate::{Context, Reset, VirtualTime};
 
 /// A function of the bus.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,6 +41,15 @@ impl Function {
         }
     }
 
+    /// How often its driver changed the power state of the drive. None: it has no power states that a driver could change, as
+    /// virtio-blk has none, so that nothing can be claimed about it.
+    pub fn transitions(&self) -> Option<Transitions> {
+        match self {
+            Self::HostBridge(_) | Self::VirtioBlk(_) => None,
+            Self::Nvme(front_end) => Some(front_end.transitions()),
+        }
+    }
+
     pub(super) fn endpoint(&self) -> &dyn Endpoint {
         match self {
             Self::HostBridge(function) => function,
@@ -64,8 +73,8 @@ pub(super) trait Endpoint {
 
     fn space_mut(&mut self) -> &mut ConfigSpace;
 
-    /// As configuration space is at power-on; of disks, nothing but the interface is reset.
-    fn reset(&mut self);
+    /// Configuration space and interface are as at power-on. What becomes of a disk depends on what its power did.
+    fn reset(&mut self, kind: Reset);
 
     fn config_read(&mut self, offset: u16, size: u8, _cx: &mut Context<'_>) -> u64 {
         self.space().read(offset, size)
@@ -102,7 +111,7 @@ impl Endpoint for HostBridge {
         &mut self.space
     }
 
-    fn reset(&mut self) {
+    fn reset(&mut self, _: Reset) {
         *self = Self::new();
     }
 }

@@ -27,7 +27,7 @@ use super::msix::{self, Msix};
 use super::timetable::Timetable;
 use super::{Bar, BarWidth, Identity, slot_memory};
 use crate::VirtualTime;
-use crate::disk::Disk;
+use crate::disk::{Disk, Kind};
 use events::Events;
 use features::Features;
 use queue::Queues;
@@ -64,7 +64,7 @@ pub struct NvmeConfig {
     pub queues: u16,
 }
 
-/// How often the driver changed the state of the drive, since power-on.
+/// How often the driver changed the state of the drive, since the drive's power came on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Transitions {
     /// Set Features, Power Management with another state than before.
@@ -86,7 +86,8 @@ struct Pending {
 /// A shutdown that waits for the disk to flush. It needs neither queues nor access to memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct ShuttingDown {
-    due: VirtualTime,
+    /// None: never.
+    due: Option<VirtualTime>,
     request: u64,
 }
 
@@ -94,9 +95,25 @@ struct ShuttingDown {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 enum Work {
     /// The disk's answer, and where it goes if it is data.
-    Disk { request: u64, into: Vec<Segment> },
+    Disk { request: u64, kind: Kind, into: Vec<Segment> },
     /// All is done: the answer.
     Answer { status: Status, result: u32 },
+}
+
+/// What becomes of a command that was fetched.
+struct Next {
+    /// When it completes. None: never.
+    due: Option<VirtualTime>,
+    work: Work,
+    /// An event says stop.
+    stop: bool,
+}
+
+impl Next {
+    /// All is done already.
+    fn answer(status: Status, result: u32, now: VirtualTime) -> Self {
+        Self { due: Some(now.after(ADMIN)), work: Work::Answer { status, result }, stop: false }
+    }
 }
 
 /// The function and its disk.

@@ -32,7 +32,7 @@ pub fn disk(id: u8, media: Media) -> Drive {
 /// The same behind another front end.
 pub fn disk_behind(front_end: FrontEnd, id: u8, media: Media) -> Drive {
     let serial = Some(format!("kjvm-{id}"));
-    let disk = Disk::new(DiskConfig { id, serial, ..DiskConfig::default() }, media);
+    let disk = Disk::new(DiskConfig { id, serial, ..DiskConfig::default() }, media).unwrap();
     Drive { front_end, disk }
 }
 

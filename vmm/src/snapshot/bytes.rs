@@ -154,9 +154,9 @@ fn unpack(header: Header, body: &[u8]) -> Result<Snapshot, SnapshotError> {
 
 /// Computes the identities of bases, which serialization needs, where an error can be told.
 fn name_bases(state: &MachineState) -> Result<(), SnapshotError> {
-    for disk in state.board.clone().pci.disks_mut() {
+    for disk in state.board.pci.disks() {
         let id = disk.config().id;
-        if let Some(base) = disk.media_mut().base_mut() {
+        if let Some(base) = disk.media().base() {
             base.identity().map_err(|error| SnapshotError::Base { disk: id, error })?;
         }
     }
@@ -169,11 +169,11 @@ fn attach_bases(
 ) -> Result<(), SnapshotError> {
     for disk in state.board.pci.disks_mut() {
         let id = disk.config().id;
-        let Some(base) = disk.media_mut().base_mut() else { continue };
+        let Some(base) = disk.media().base() else { continue };
         let wrong = |error| SnapshotError::Base { disk: id, error };
         let identity = base.identity().map_err(wrong)?;
         let given = give(id, identity).ok_or(SnapshotError::MissingBase { disk: id, identity })?;
-        base.attach(given).map_err(wrong)?;
+        disk.attach(&given).map_err(wrong)?;
     }
     Ok(())
 }

@@ -4,19 +4,23 @@ use super::super::virtio::{VirtioBlk, VirtioBlkConfig};
 use super::super::{ECAM_BYTES, slot_memory};
 use super::*;
 use crate::bench::{Bench, abuses};
-use crate::disk::{DiskConfig, Media};
+use crate::disk::{Command, DiskConfig, Media};
 
 const DATA: u64 = CONFIG_DATA as u64;
 const ADDRESS: u64 = CONFIG_ADDRESS as u64;
 
 fn disk(id: u8) -> Disk {
-    Disk::new(DiskConfig { id, ..DiskConfig::default() }, Media::blank(1 << 20).unwrap())
+    Disk::new(DiskConfig { id, ..DiskConfig::default() }, Media::blank(1 << 20).unwrap()).unwrap()
 }
 
 fn bus() -> Bus {
+    bus_of(disk(9))
+}
+
+fn bus_of(last: Disk) -> Bus {
     let mut bus = Bus::new();
-    for slot in [1, 9] {
-        let front_end = VirtioBlk::new(VirtioBlkConfig { slot, queues: 1 }, disk(slot));
+    for (slot, disk) in [(1, disk(1)), (9, last)] {
+        let front_end = VirtioBlk::new(VirtioBlkConfig { slot, queues: 1 }, disk);
         bus.insert(slot, Function::VirtioBlk(front_end)).unwrap();
     }
     bus
@@ -122,15 +126,27 @@ fn a_bar_decodes_inside_the_window_only() {
 
 #[test]
 fn a_reset_puts_addresses_back_and_keeps_disks() {
-    let (mut bench, mut bus) = (Bench::new(), bus());
-    let fresh = bus.clone();
-    bus.function_mut(9).and_then(Function::disk_mut).unwrap().media_mut().write(0, &[1]).unwrap();
-    write(&mut bench, &mut bus, ECAM + (9 << 15) + 0x10, 4, 0xd000_0000);
-    write(&mut bench, &mut bus, ADDRESS, 4, latch(9, 0));
-    bus.reset(Reset::Line, &mut bench.cx());
-    assert_ne!(bus, fresh);
-    bus.function_mut(9).and_then(Function::disk_mut).unwrap().media_mut().zero(0, 4096).unwrap();
-    assert_eq!(bus, fresh);
+    for kind in [Reset::Line, Reset::Wake, Reset::PowerOn] {
+        let (mut bench, mut bus) = (Bench::new(), bus());
+        let written = Command::Write { sector: 0, data: vec![1; 512].into(), fua: false };
+        bus.disks_mut().last().unwrap().accept(written, &mut bench.cx());
+        let disk = bus.disks().last().unwrap();
+        let expected = match kind {
+            Reset::PowerOn => Disk::new(disk.config().clone(), disk.media().clone()).unwrap(),
+            Reset::Line | Reset::Wake => disk.clone(),
+        };
+        let expected = bus_of(expected);
+        write(&mut bench, &mut bus, ECAM + (9 << 15) + 0x10, 4, 0xd000_0000);
+        write(&mut bench, &mut bus, ADDRESS, 4, latch(9, 0));
+        bus.reset(kind, &mut bench.cx());
+        assert_eq!(bus, expected, "{kind:?}");
+        let disk = bus.disks().last().unwrap();
+        assert_eq!(
+            (disk.changes().count(), disk.counters().writes),
+            if kind == Reset::PowerOn { (0, 0) } else { (1, 1) }
+        );
+        assert_eq!(disk.media().changed_blocks().count(), 1);
+    }
 }
 
 proptest! {

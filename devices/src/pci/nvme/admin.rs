@@ -1,11 +1,13 @@
 //! Admin commands (5).
 
 use super::command::Command;
+use super::features::Limits;
 use super::queue::ADMIN_QUEUE;
 use super::registers::MAX_QUEUE_ENTRIES;
 use super::status::Status;
-use super::{Nvme, Pending, Work, identify, log, prp};
+use super::{Next, Nvme, Pending, Work, identify, log, prp};
 use crate::Context;
+use crate::disk;
 use crate::pci::dma::scatter;
 
 /// Opcodes.
@@ -28,9 +30,16 @@ const INTERRUPTS: u16 = 2;
 /// Of Get Log Page, in doubleword 10: events of the kind stay hidden.
 const RETAIN: u32 = 1 << 15;
 
+/// What Set Features did.
+enum Change {
+    Done(u32),
+    /// The write cache is to be switched off.
+    CacheOff,
+}
+
 impl Nvme {
     /// Does a command from the admin queue. None: it is answered when something happens.
-    pub(super) fn admin(&mut self, command: &Command, cx: &mut Context<'_>) -> Option<(Status, u32)> {
+    pub(super) fn admin(&mut self, command: &Command, cx: &mut Context<'_>) -> Option<Next> {
         let done = match command.opcode {
             _ if command.form != 0 => Err(Status::InvalidField),
             opcode::DELETE_SUBMISSION_QUEUE => self.delete_submission_queue(command, cx),
@@ -41,25 +50,45 @@ impl Nvme {
             opcode::IDENTIFY => identify::identify(command.word(10) as u8, command.namespace, &self.disk)
                 .and_then(|page| send(command, &page, cx)),
             opcode::ABORT => Ok(self.abort(command, cx)),
-            opcode::SET_FEATURES => self.set_features(command),
-            opcode::GET_FEATURES => self.features.get(command, self.config.queues),
+            opcode::SET_FEATURES => match self.set_features(command) {
+                Ok(Change::CacheOff) => return Some(self.switch_cache_off(cx)),
+                Ok(Change::Done(result)) => Ok(result),
+                Err(status) => Err(status),
+            },
+            opcode::GET_FEATURES => self.features.get(command, &self.limits()),
             opcode::ASYNCHRONOUS_EVENT if self.events.request(command.identifier) => return None,
             opcode::ASYNCHRONOUS_EVENT => Err(Status::TooManyEventRequests),
             _ => Err(Status::InvalidOpcode),
         };
         Some(match done {
-            Ok(result) => (Status::Success, result),
-            Err(status) => (status, 0),
+            Ok(result) => Next::answer(Status::Success, result, cx.now),
+            Err(status) => Next::answer(status, 0, cx.now),
         })
     }
 
-    fn set_features(&mut self, command: &Command) -> Result<u32, Status> {
-        let before = self.features.power_state;
-        let result = self.features.set(command, self.config.queues)?;
-        if self.features.power_state != before {
+    fn limits(&self) -> Limits {
+        Limits { queues: self.config.queues, write_cache: self.disk.config().has_cache() }
+    }
+
+    fn set_features(&mut self, command: &Command) -> Result<Change, Status> {
+        let before = self.features;
+        let result = self.features.set(command, &self.limits())?;
+        if self.features.power_state != before.power_state {
             self.transitions.power_state += 1;
         }
-        Ok(result)
+        if before.write_cache && !self.features.write_cache {
+            return Ok(Change::CacheOff);
+        }
+        self.disk.set_write_cache(self.features.write_cache);
+        Ok(Change::Done(result))
+    }
+
+    /// From when this completes, a flush has nothing to do (6.8): what was completed is flushed first, and what is in flight completes
+    /// only when durable.
+    fn switch_cache_off(&mut self, cx: &mut Context<'_>) -> Next {
+        self.disk.set_write_cache(false);
+        self.disk.write_through_in_flight();
+        self.disk_work(disk::Command::Flush, Vec::new(), cx)
     }
 
     /// Number and entries of a queue that can be created (5.3, 5.4).

@@ -3,7 +3,7 @@
 use super::queue::ADMIN_QUEUE;
 use super::registers::{Effect, Notice, Shutdown};
 use super::status::Status;
-use super::{ADMIN, Events, Features, Nvme, Pending, Queues, ShuttingDown, Work, io};
+use super::{Events, Features, Next, Nvme, Pending, Queues, ShuttingDown, Work, io};
 use crate::Context;
 use crate::disk::Command;
 use crate::disk::Completion;
@@ -20,7 +20,7 @@ impl Nvme {
 
     /// Does all that can be done now, until an event says stop.
     pub(super) fn run(&mut self, cx: &mut Context<'_>) {
-        if self.complete_due(cx).is_ok() {
+        if !self.disk.advance(cx) && self.complete_due(cx).is_ok() {
             self.report_events(cx);
             // What stops the machine is no error: the rest is done when it goes on.
             let _ = self.fetch(cx);
@@ -39,9 +39,9 @@ impl Nvme {
                     }
                 };
                 let (submission, identifier) = (queue, command.identifier);
-                let (due, work, stop) = if queue == ADMIN_QUEUE {
-                    let Some((status, result)) = self.admin(&command, cx) else { continue };
-                    (cx.now.after(ADMIN), Work::Answer { status, result }, false)
+                let Next { due, work, stop } = if queue == ADMIN_QUEUE {
+                    let Some(next) = self.admin(&command, cx) else { continue };
+                    next
                 } else {
                     self.io(&command, cx)
                 };
@@ -56,7 +56,9 @@ impl Nvme {
     }
 
     fn complete_due(&mut self, cx: &mut Context<'_>) -> Result<(), Stop> {
-        if let Some(shutdown) = self.shutting_down.take_if(|shutdown| shutdown.due <= cx.now) {
+        if let Some(shutdown) =
+            self.shutting_down.take_if(|shutdown| shutdown.due.is_some_and(|due| due <= cx.now))
+        {
             // A drive that cannot flush shuts down all the same.
             let Completion { result: _, stop } = self.disk.complete(shutdown.request, cx);
             self.registers.shutdown = Shutdown::Complete;
@@ -78,13 +80,13 @@ impl Nvme {
     fn complete(&mut self, pending: Pending, cx: &mut Context<'_>) -> bool {
         let (status, result, stop) = match pending.work {
             Work::Answer { status, result } => (status, result, false),
-            Work::Disk { request, into } => {
+            Work::Disk { request, kind, into } => {
                 let Completion { result, stop } = self.disk.complete(request, cx);
                 let status = match result {
                     Ok(data) => {
                         scatter(&into, 0, &data, cx.ram).map_or(Status::DataTransfer, |()| Status::Success)
                     }
-                    Err(error) => io::failure(&error, !into.is_empty()),
+                    Err(error) => io::failure(&error, kind),
                 };
                 (status, 0, stop)
             }
@@ -151,6 +153,7 @@ impl Nvme {
     pub(super) fn disable(&mut self) {
         self.queues = Queues::default();
         self.features = Features::default();
+        self.disk.set_write_cache(true);
         self.events = Events::default();
         self.registers.reset();
         let commands = self.pending.take_all().into_iter().filter_map(|pending| match pending.work {

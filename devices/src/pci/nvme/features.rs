@@ -52,6 +52,14 @@ impl Default for Features {
     }
 }
 
+/// What there is.
+pub(super) struct Limits {
+    /// Pairs of I/O queues.
+    pub queues: u16,
+    /// A volatile write cache. Without one there is no such feature (5.21.1.6).
+    pub write_cache: bool,
+}
+
 /// Number of I/O queues of each kind, as the command set writes it: both halves, less 1.
 fn queues(submission: u16, completion: u16, most: u16) -> u32 {
     let granted = |asked: u16| u32::from(asked.min(most - 1));
@@ -59,16 +67,16 @@ fn queues(submission: u16, completion: u16, most: u16) -> u32 {
 }
 
 impl Features {
-    /// Get Features. `most` is how many pairs of I/O queues there are.
-    pub(super) fn get(&self, command: &Command, most: u16) -> Result<u32, Status> {
+    /// Get Features.
+    pub(super) fn get(&self, command: &Command, limits: &Limits) -> Result<u32, Status> {
         let (identifier, select) = (command.word(10) as u8, command.word(10) >> 8 & 7);
         let value = match select {
-            0 => self.value(identifier, command, most)?,
+            0 => self.value(identifier, command, limits)?,
             // Default, and saved, which is the same since nothing is saved.
-            1 | 2 => Self::default().value(identifier, command, most)?,
+            1 | 2 => Self::default().value(identifier, command, limits)?,
             // What can be done with it: change it, if it can be changed.
             3 => {
-                self.value(identifier, command, most)?;
+                self.value(identifier, command, limits)?;
                 const CHANGEABLE: u32 = 1 << 2;
                 CHANGEABLE
             }
@@ -77,7 +85,7 @@ impl Features {
         Ok(value)
     }
 
-    fn value(&self, identifier: u8, command: &Command, most: u16) -> Result<u32, Status> {
+    fn value(&self, identifier: u8, command: &Command, limits: &Limits) -> Result<u32, Status> {
         Ok(match identifier {
             id::ARBITRATION => self.arbitration,
             id::POWER_MANAGEMENT => self.power_state.into(),
@@ -87,8 +95,8 @@ impl Features {
                 _ => 0,
             },
             id::ERROR_RECOVERY => self.error_recovery,
-            id::WRITE_CACHE => self.write_cache.into(),
-            id::QUEUES => queues(most - 1, most - 1, most),
+            id::WRITE_CACHE if limits.write_cache => self.write_cache.into(),
+            id::QUEUES => queues(limits.queues - 1, limits.queues - 1, limits.queues),
             id::INTERRUPT_COALESCING => self.interrupt_coalescing,
             id::INTERRUPT_VECTOR => command.word(11) & 0xffff,
             id::WRITE_ATOMICITY => self.write_atomicity,
@@ -98,7 +106,7 @@ impl Features {
     }
 
     /// Set Features.
-    pub(super) fn set(&mut self, command: &Command, most: u16) -> Result<u32, Status> {
+    pub(super) fn set(&mut self, command: &Command, limits: &Limits) -> Result<u32, Status> {
         const SAVE: u32 = 1 << 31;
         if command.word(10) & SAVE != 0 {
             return Err(Status::NotSaveable);
@@ -120,13 +128,13 @@ impl Features {
                 }
             }
             id::ERROR_RECOVERY => self.error_recovery = value & 0xffff,
-            id::WRITE_CACHE => self.write_cache = value & 1 != 0,
+            id::WRITE_CACHE if limits.write_cache => self.write_cache = value & 1 != 0,
             id::QUEUES => {
                 let (submission, completion) = command.halves(11);
                 if submission == u16::MAX || completion == u16::MAX {
                     return Err(Status::InvalidField);
                 }
-                return Ok(queues(submission, completion, most));
+                return Ok(queues(submission, completion, limits.queues));
             }
             id::INTERRUPT_COALESCING => self.interrupt_coalescing = value & 0xffff,
             // Nothing is coalesced.

@@ -4,7 +4,7 @@ use super::registers::at;
 use super::{MSIX_BAR, Nvme, REGISTERS_BAR, configuration};
 use crate::pci::ConfigSpace;
 use crate::pci::function::Endpoint;
-use crate::{Context, VirtualTime, register};
+use crate::{Context, Reset, VirtualTime, register};
 
 impl Nvme {
     /// Registers are accessed in their width or in doublewords (3.1); other writes do nothing.
@@ -41,8 +41,12 @@ impl Endpoint for Nvme {
         &mut self.space
     }
 
-    fn reset(&mut self) {
+    fn reset(&mut self, kind: Reset) {
         self.disable();
+        if self.disk.loses_power(kind) {
+            self.transitions = super::Transitions::default();
+        }
+        self.disk.reset(kind);
         self.registers = super::Registers::default();
         (self.space, self.msix) = configuration(self.config);
     }
@@ -80,7 +84,8 @@ impl Endpoint for Nvme {
             return Some(VirtualTime::default());
         }
         let command = self.pending.next().filter(|_| self.is_live());
-        command.into_iter().chain(self.shutting_down.map(|stop| stop.due)).min()
+        let shutdown = self.shutting_down.and_then(|shutdown| shutdown.due);
+        [command, shutdown, self.disk.deadline()].into_iter().flatten().min()
     }
 
     fn tick(&mut self, cx: &mut Context<'_>) {

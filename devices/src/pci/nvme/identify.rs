@@ -31,10 +31,12 @@ pub(super) const MAX_RANGES: u8 = 16;
 /// Blocks.
 pub(super) const MAX_RANGE_BLOCKS: u32 = 64 << 10;
 
-/// Optional: data set management, write zeroes, the select field of Get Features.
-const OPTIONAL_COMMANDS: u16 = 1 << 2 | 1 << 3 | 1 << 4;
-/// A volatile write cache; a flush may name all namespaces.
-const WRITE_CACHE: u8 = 0b111;
+/// Optional: write zeroes, the select field of Get Features; and data set management, if the disk can discard.
+const OPTIONAL_COMMANDS: u16 = 1 << 3 | 1 << 4;
+const DATA_SET_MANAGEMENT: u16 = 1 << 2;
+/// A flush may name all namespaces; and there is a volatile write cache, if the disk has one (VWC).
+const FLUSH_ALL: u8 = 0b110;
+const WRITE_CACHE: u8 = 1;
 
 struct Page([u8; BYTES]);
 
@@ -120,8 +122,10 @@ fn controller(disk: &Disk) -> Page {
     // Entries of submission queues have 2^6 bytes, those of completion queues 2^4: at least and at most.
     page.put(512, &[0x66, 0x44]);
     page.put(516, &NAMESPACE.to_le_bytes());
-    page.put(520, &OPTIONAL_COMMANDS.to_le_bytes());
-    page.put(525, &[WRITE_CACHE]);
+    let disk_config = disk.config();
+    let commands = OPTIONAL_COMMANDS | if disk_config.discard { DATA_SET_MANAGEMENT } else { 0 };
+    page.put(520, &commands.to_le_bytes());
+    page.put(525, &[FLUSH_ALL | if disk_config.has_cache() { WRITE_CACHE } else { 0 }]);
     let name = format!("nqn.2014-08.org.nvmexpress:uuid:{}", uuid(&unique(disk)));
     page.put(768, name.as_bytes());
     for (number, state) in POWER_STATES.iter().enumerate() {

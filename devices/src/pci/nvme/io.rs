@@ -3,9 +3,9 @@
 use super::command::Command;
 use super::identify::{MAX_RANGE_BLOCKS, MAX_RANGES};
 use super::status::Status;
-use super::{ALL_NAMESPACES, NAMESPACE, Nvme, Work, prp};
+use super::{ALL_NAMESPACES, NAMESPACE, Next, Nvme, Work, prp};
 use crate::Context;
-use crate::disk::{self, DiskError, Extent, SECTOR};
+use crate::disk::{self, DiskError, Extent, Kind, SECTOR};
 use crate::pci::dma::{Segment, gather};
 
 /// Opcodes.
@@ -17,15 +17,15 @@ mod opcode {
     pub const DATA_SET_MANAGEMENT: u8 = 0x09;
 }
 
-/// Of reads and writes, in doubleword 12.
+/// Of reads, writes and write zeroes, in doubleword 12.
 const FORCE_UNIT_ACCESS: u32 = 1 << 30;
 /// Of data set management, in doubleword 11: these blocks are not needed any more.
 const DEALLOCATE: u32 = 1 << 2;
 /// Of a range: attributes, number of blocks, first block.
 const RANGE: usize = 16;
 
-/// What becomes of a command.
-pub(super) enum Next {
+/// What a command means.
+enum Meaning {
     /// The disk has work.
     Disk { command: disk::Command, into: Vec<Segment> },
     /// There is nothing to do.
@@ -33,21 +33,29 @@ pub(super) enum Next {
 }
 
 impl Nvme {
-    /// Takes a command from an I/O queue. Returns when it completes, what is done then, and whether an event says stop.
-    pub(super) fn io(&mut self, command: &Command, cx: &mut Context<'_>) -> (crate::VirtualTime, Work, bool) {
+    /// Takes a command from an I/O queue.
+    pub(super) fn io(&mut self, command: &Command, cx: &mut Context<'_>) -> Next {
         match self.understand(command, cx) {
-            Ok(Next::Disk { command, into }) => {
-                let ticket = self.disk.accept(command, cx);
-                (ticket.due, Work::Disk { request: ticket.request, into }, ticket.stop)
-            }
-            Ok(Next::Nothing) => {
-                (cx.now.after(super::ADMIN), Work::Answer { status: Status::Success, result: 0 }, false)
-            }
-            Err(status) => (cx.now.after(super::ADMIN), Work::Answer { status, result: 0 }, false),
+            Ok(Meaning::Disk { command, into }) => self.disk_work(command, into, cx),
+            Ok(Meaning::Nothing) => Next::answer(Status::Success, 0, cx.now),
+            Err(status) => Next::answer(status, 0, cx.now),
         }
     }
 
-    fn understand(&self, command: &Command, cx: &Context<'_>) -> Result<Next, Status> {
+    /// Hands work to the disk.
+    pub(super) fn disk_work(
+        &mut self,
+        command: disk::Command,
+        into: Vec<Segment>,
+        cx: &mut Context<'_>,
+    ) -> Next {
+        let kind = command.kind();
+        let ticket = self.disk.accept(command, cx);
+        let work = Work::Disk { request: ticket.request, kind, into };
+        Next { due: ticket.due, work, stop: ticket.stop }
+    }
+
+    fn understand(&self, command: &Command, cx: &Context<'_>) -> Result<Meaning, Status> {
         if command.form != 0 {
             return Err(Status::InvalidField);
         }
@@ -58,25 +66,26 @@ impl Nvme {
         let sector = u64::from(command.word(10)) | u64::from(command.word(11)) << 32;
         let extent = Extent { sector, sectors: u64::from(command.halves(12).0) + 1 };
         let length = extent.sectors * SECTOR;
-        let disk = |command| Ok(Next::Disk { command, into: Vec::new() });
+        let fua = command.word(12) & FORCE_UNIT_ACCESS != 0;
+        let disk = |command| Ok(Meaning::Disk { command, into: Vec::new() });
         match command.opcode {
             opcode::FLUSH => disk(disk::Command::Flush),
             opcode::READ => {
                 let into = prp::walk(command.prp, length, cx.ram)?;
-                Ok(Next::Disk { command: disk::Command::Read(extent), into })
+                Ok(Meaning::Disk { command: disk::Command::Read { extent, fua }, into })
             }
             opcode::WRITE => {
                 let from = prp::walk(command.prp, length, cx.ram)?;
                 let data = gather(&from, 0, length as usize, cx.ram).map_err(|_| Status::DataTransfer)?;
-                let durable = command.word(12) & FORCE_UNIT_ACCESS != 0 || !self.features.write_cache;
-                disk(disk::Command::Write { sector, data, durable })
+                disk(disk::Command::Write { sector, data: data.into(), fua })
             }
-            opcode::WRITE_ZEROES => disk(disk::Command::WriteZeroes(vec![extent])),
+            opcode::WRITE_ZEROES => disk(disk::Command::WriteZeroes { extents: vec![extent], fua }),
+            opcode::DATA_SET_MANAGEMENT if !self.disk.config().discard => Err(Status::InvalidOpcode),
             opcode::DATA_SET_MANAGEMENT if command.word(11) & DEALLOCATE != 0 => {
                 disk(disk::Command::Discard(ranges(command, cx)?))
             }
             // Hints only.
-            opcode::DATA_SET_MANAGEMENT => Ok(Next::Nothing),
+            opcode::DATA_SET_MANAGEMENT => Ok(Meaning::Nothing),
             _ => Err(Status::InvalidOpcode),
         }
     }
@@ -104,11 +113,12 @@ fn ranges(command: &Command, cx: &Context<'_>) -> Result<Vec<Extent>, Status> {
 }
 
 /// How a command ended whose request to the disk failed.
-pub(super) fn failure(error: &DiskError, is_read: bool) -> Status {
-    match error {
-        DiskError::Range => Status::OutOfRange,
-        DiskError::ReadOnly => Status::ReadOnly,
-        DiskError::Base(_) if is_read => Status::UnrecoveredRead,
-        DiskError::Base(_) => Status::WriteFault,
+pub(super) fn failure(error: &DiskError, kind: Kind) -> Status {
+    match (error, kind) {
+        (DiskError::Range, _) => Status::OutOfRange,
+        (DiskError::ReadOnly, _) => Status::ReadOnly,
+        (DiskError::Base(_) | DiskError::Fault, Kind::Read) => Status::UnrecoveredRead,
+        (DiskError::Base(_) | DiskError::Fault, Kind::Flush) => Status::Internal,
+        (DiskError::Base(_) | DiskError::Fault, _) => Status::WriteFault,
     }
 }

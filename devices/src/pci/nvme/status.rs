@@ -10,6 +10,7 @@ pub(super) enum Status {
     InvalidOpcode = 0x001,
     InvalidField = 0x002,
     DataTransfer = 0x004,
+    Internal = 0x006,
     AbortRequested = 0x007,
     AbortedByQueueDeletion = 0x008,
     InvalidNamespace = 0x00b,
@@ -31,13 +32,12 @@ pub(super) enum Status {
 }
 
 impl Status {
-    /// The status field of a completion, 15 bits, without the phase tag. It is no use to repeat what cannot be done.
+    /// The status field of a completion, 15 bits, without the phase tag. It is no use to repeat what cannot be done; and a disk that
+    /// reports an error has tried what it can: a driver that repeats the command all the same would hide a fault that was asked for.
     pub(super) fn field(self) -> u16 {
         const DO_NOT_RETRY: u16 = 1 << 14;
         match self {
-            Self::Success | Self::AbortRequested | Self::AbortedByQueueDeletion | Self::WriteFault => {
-                self as u16
-            }
+            Self::Success | Self::AbortRequested | Self::AbortedByQueueDeletion => self as u16,
             _ => self as u16 | DO_NOT_RETRY,
         }
     }

@@ -14,7 +14,7 @@ use crate::pci::dma::{Segment, scatter, total};
 use crate::pci::function::Endpoint;
 use crate::pci::timetable::Timetable;
 use crate::pci::{ConfigSpace, Identity};
-use crate::{Context, VirtualTime, register};
+use crate::{Context, Reset, VirtualTime, register};
 
 /// Features (5.2.3).
 mod feature {
@@ -83,22 +83,26 @@ enum Work {
 pub struct VirtioBlk {
     config: VirtioBlkConfig,
     transport: Transport,
-    write_back: bool,
+    /// What the driver wrote to the writeback field, if anything.
+    write_back: Option<bool>,
     pending: Timetable<Pending>,
     disk: Disk,
 }
 
+/// What is announced is what the disk does: a volatile write cache exactly if there is one.
 fn transport(config: VirtioBlkConfig, disk: &Disk) -> Transport {
-    let always = feature::SIZE_MAX
+    let disk = disk.config();
+    let when = |is: bool, features: u64| if is { features } else { 0 };
+    let features = feature::SIZE_MAX
         | feature::SEG_MAX
         | feature::BLOCK_SIZE
-        | feature::FLUSH
         | feature::TOPOLOGY
-        | feature::CONFIG_WRITE_CACHE
-        | feature::MULTIQUEUE;
-    let kind =
-        if disk.config().read_only { feature::READ_ONLY } else { feature::DISCARD | feature::WRITE_ZEROES };
-    Transport::new(&IDENTITY, config.slot, CONFIGURATION_BYTES, always | kind, config.queues, QUEUE_SIZE)
+        | feature::MULTIQUEUE
+        | when(disk.has_cache(), feature::FLUSH | feature::CONFIG_WRITE_CACHE)
+        | when(disk.read_only, feature::READ_ONLY)
+        | when(!disk.read_only, feature::WRITE_ZEROES)
+        | when(!disk.read_only && disk.discard, feature::DISCARD);
+    Transport::new(&IDENTITY, config.slot, CONFIGURATION_BYTES, features, config.queues, QUEUE_SIZE)
 }
 
 impl VirtioBlk {
@@ -106,7 +110,9 @@ impl VirtioBlk {
     pub fn new(config: VirtioBlkConfig, disk: Disk) -> Self {
         let config = VirtioBlkConfig { queues: config.queues.clamp(1, 64), ..config };
         let transport = transport(config, &disk);
-        Self { config, transport, write_back: true, pending: Timetable::default(), disk }
+        let mut new = Self { config, transport, write_back: None, pending: Timetable::default(), disk };
+        new.follow_cache_mode();
+        new
     }
 
     /// The disk.
@@ -120,7 +126,7 @@ impl VirtioBlk {
     }
 
     fn forget_requests(&mut self) {
-        self.write_back = true;
+        self.write_back = None;
         for pending in self.pending.take_all() {
             if let Work::Disk { request } = pending.work {
                 self.disk.abandon(request);
@@ -142,22 +148,36 @@ impl VirtioBlk {
         block.extend(physical_sectors.to_le_bytes());
         // No optimal size of a request.
         block.extend([0; 4]);
-        block.extend([u8::from(self.write_back), 0]);
+        block.extend([u8::from(self.disk.config().has_cache() && self.is_write_back()), 0]);
         block.extend(self.config.queues.to_le_bytes());
         let alignment = u32::from(physical_sectors);
         for limit in [MAX_RANGE_SECTORS, MAX_RANGES, alignment, MAX_RANGE_SECTORS, MAX_RANGES] {
             block.extend(limit.to_le_bytes());
         }
-        // Writing zeros may discard.
-        block.extend([1, 0, 0, 0]);
+        // Whether writing zeros may discard.
+        block.extend([u8::from(self.disk.config().discard), 0, 0, 0]);
         block
     }
 
+    /// The writeback field. Without FLUSH, a driver that can choose finds write-through (5.2.5.2).
+    fn is_write_back(&self) -> bool {
+        let can_choose = self.transport.has(feature::CONFIG_WRITE_CACHE);
+        self.write_back.unwrap_or(!can_choose || self.transport.has(feature::FLUSH))
+    }
+
+    /// Whether a write may complete before it is durable. It may not if the driver can neither flush nor choose, nor if it chose
+    /// write-through all the time between submission and completion (5.2.6.2). Writes completed before that choice still need a flush.
+    fn is_cache_on(&self) -> bool {
+        let can_choose = self.transport.has(feature::CONFIG_WRITE_CACHE);
+        (can_choose || self.transport.has(feature::FLUSH)) && self.is_write_back()
+    }
+
+    fn follow_cache_mode(&mut self) {
+        self.disk.set_write_cache(self.is_cache_on());
+    }
+
     fn terms(&self) -> Terms {
-        // A driver that cannot flush is promised that writes are durable when they complete (5.2.6.2).
-        let can_flush = self.transport.has(feature::FLUSH) || self.transport.has(feature::CONFIG_WRITE_CACHE);
         Terms {
-            durable_writes: !can_flush || !self.write_back,
             discard: self.transport.has(feature::DISCARD),
             write_zeroes: self.transport.has(feature::WRITE_ZEROES),
         }
@@ -165,6 +185,9 @@ impl VirtioBlk {
 
     /// Does all that can be done now, until an event says stop.
     fn run(&mut self, cx: &mut Context<'_>) {
+        if self.disk.advance(cx) {
+            return;
+        }
         let done = if self.transport.is_live() {
             self.complete_due(cx).and_then(|_| self.accept(cx))
         } else {
@@ -189,8 +212,8 @@ impl VirtioBlk {
                         stop = ticket.stop;
                         (ticket.due, Work::Disk { request: ticket.request })
                     }
-                    Wanted::SerialNumber => (cx.now.after(REFUSAL), Work::SerialNumber),
-                    Wanted::Refused(status) => (cx.now.after(REFUSAL), Work::Refuse(status)),
+                    Wanted::SerialNumber => (Some(cx.now.after(REFUSAL)), Work::SerialNumber),
+                    Wanted::Refused(status) => (Some(cx.now.after(REFUSAL)), Work::Refuse(status)),
                 };
                 let pending = Pending { queue, head: chain.head, writable: chain.writable, work };
                 self.pending.insert(due, pending);
@@ -274,7 +297,7 @@ impl VirtioBlk {
                 }
             }
             Some((Structure::Device, WRITE_BACK)) if self.transport.has(feature::CONFIG_WRITE_CACHE) => {
-                self.write_back = value & 1 != 0;
+                self.write_back = Some(value & 1 != 0);
             }
             Some((Structure::Notify, offset)) => {
                 let queue = offset / u64::from(capabilities::NOTIFY_MULTIPLIER);
@@ -310,9 +333,11 @@ impl Endpoint for VirtioBlk {
         &mut self.transport.space
     }
 
-    fn reset(&mut self) {
+    fn reset(&mut self, kind: Reset) {
         self.forget_requests();
+        self.disk.reset(kind);
         self.transport = transport(self.config, &self.disk);
+        self.follow_cache_mode();
     }
 
     fn config_read(&mut self, offset: u16, size: u8, cx: &mut Context<'_>) -> u64 {
@@ -349,6 +374,7 @@ impl Endpoint for VirtioBlk {
             MSIX_BAR => self.transport.msix.write(offset, size, value, &self.transport.space, cx),
             REGISTERS_BAR => {
                 self.register_write(offset, size, value, cx);
+                self.follow_cache_mode();
                 self.run(cx);
             }
             _ => {}
@@ -360,14 +386,15 @@ impl Endpoint for VirtioBlk {
     }
 
     fn deadline(&self) -> Option<VirtualTime> {
-        if !self.transport.is_live() {
+        let front_end = if !self.transport.is_live() {
             None
         } else if self.transport.rings.iter().any(|ring| ring.notified) {
             // An event stopped the machine in the middle.
             Some(VirtualTime::default())
         } else {
             self.pending.next()
-        }
+        };
+        front_end.into_iter().chain(self.disk.deadline()).min()
     }
 
     fn tick(&mut self, cx: &mut Context<'_>) {

@@ -44,8 +44,6 @@ pub(super) enum Wanted {
 /// What was agreed upon.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Terms {
-    /// A write completes only when durable.
-    pub durable_writes: bool,
     pub discard: bool,
     pub write_zeroes: bool,
 }
@@ -63,14 +61,16 @@ pub(super) fn parse(chain: &Chain, terms: Terms, ram: &GuestRam) -> Result<Wante
     };
     let kind = u32_at(&header, 0);
     let sector = u64::from(u32_at(&header, 8)) | u64::from(u32_at(&header, 12)) << 32;
-    let asked = Asked { chain, sector, data_in, data_out, terms };
+    let asked = Asked { chain, sector, data_in, data_out };
     let wanted = match kind {
         IN => asked.read(),
         OUT => asked.write(ram),
         FLUSH => Ok(Command::Flush),
         GET_ID => return Ok(Wanted::SerialNumber),
         DISCARD if terms.discard => asked.ranges(0, ram).map(Command::Discard),
-        WRITE_ZEROES if terms.write_zeroes => asked.ranges(UNMAP, ram).map(Command::WriteZeroes),
+        WRITE_ZEROES if terms.write_zeroes => {
+            asked.ranges(UNMAP, ram).map(|extents| Command::WriteZeroes { extents, fua: false })
+        }
         _ => Err(Status::Unsupported),
     };
     Ok(wanted.map_or_else(Wanted::Refused, Wanted::Disk))
@@ -88,18 +88,18 @@ struct Asked<'a> {
     sector: u64,
     data_in: u64,
     data_out: u64,
-    terms: Terms,
 }
 
 impl Asked<'_> {
     fn read(&self) -> Result<Command, Status> {
         let length = transfer(self.data_in)?;
-        Ok(Command::Read(Extent { sector: self.sector, sectors: length as u64 / SECTOR }))
+        let extent = Extent { sector: self.sector, sectors: length as u64 / SECTOR };
+        Ok(Command::Read { extent, fua: false })
     }
 
     fn write(&self, ram: &GuestRam) -> Result<Command, Status> {
         let data = self.gather(transfer(self.data_out)?, ram)?;
-        Ok(Command::Write { sector: self.sector, data, durable: self.terms.durable_writes })
+        Ok(Command::Write { sector: self.sector, data: data.into(), fua: false })
     }
 
     fn ranges(&self, allowed_flags: u32, ram: &GuestRam) -> Result<Vec<Extent>, Status> {

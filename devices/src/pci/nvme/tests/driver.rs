@@ -54,8 +54,12 @@ pub(super) struct Driver {
 impl Driver {
     /// A controller that was never started.
     pub(super) fn new(media: Media, read_only: bool) -> Self {
-        let config = DiskConfig { id: DISK, read_only, ..DiskConfig::default() };
-        let front_end = Nvme::new(NvmeConfig { slot: SLOT, queues: 2 }, Disk::new(config, media));
+        Self::with(media, DiskConfig { read_only, ..DiskConfig::default() })
+    }
+
+    pub(super) fn with(media: Media, config: DiskConfig) -> Self {
+        let disk = Disk::new(DiskConfig { id: DISK, ..config }, media).unwrap();
+        let front_end = Nvme::new(NvmeConfig { slot: SLOT, queues: 2 }, disk);
         let mut bus = Bus::new();
         bus.insert(SLOT, Function::Nvme(front_end)).unwrap();
         Self { bench: Bench::with_memory(4 << 20), bus, positions: Default::default() }
@@ -63,12 +67,20 @@ impl Driver {
 
     /// Started, with queue 1 for I/O, by MSI-X: vector n is message 0x50 + n.
     pub(super) fn ready(media: Media, read_only: bool) -> Self {
-        let mut driver = Self::new(media, read_only);
-        driver.enable_msix();
-        driver.enable();
-        driver.create_queues(1);
-        driver.bench.messages.clear();
-        driver
+        Self::new(media, read_only).started()
+    }
+
+    /// The same with a blank disk of this configuration.
+    pub(super) fn ready_with(config: DiskConfig) -> Self {
+        Self::with(Media::blank(SECTORS * 512).unwrap(), config).started()
+    }
+
+    fn started(mut self) -> Self {
+        self.enable_msix();
+        self.enable();
+        self.create_queues(1);
+        self.bench.messages.clear();
+        self
     }
 
     pub(super) fn blank() -> Self {

@@ -40,7 +40,8 @@ fn reads_what_was_written() {
     assert_eq!(driver.get::<1>(pages[8] + 0xe00), [0]);
     assert_eq!(driver.messages(), [0x51; 4]);
     let event = |request| [(request, DiskStep::Accepted), (request, DiskStep::Completed)];
-    assert_eq!(driver.events(), [event(0), event(1), event(2), event(3)].concat());
+    let durable = [(0, DiskStep::Durable)];
+    assert_eq!(driver.events(), [&event(0)[..], &event(1), &durable, &event(2), &event(3)].concat());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The driver.
 
 use crate::bench::Bench;
-use crate::disk::{Disk, DiskConfig, Latency, Media};
+use crate::disk::{Disk, DiskConfig, Media};
 use crate::pci::virtio::{VirtioBlk, VirtioBlkConfig};
 use crate::pci::{Bus, ECAM, Function};
 use crate::{Device, DiskStep};
@@ -52,13 +52,13 @@ pub(super) struct Descriptor {
 
 impl Driver {
     pub(super) fn new(media: Media, read_only: bool) -> Self {
-        let config = DiskConfig {
-            id: DISK,
-            serial: Some("kjvm-0123456789-abcdefgh".into()),
-            read_only,
-            latency: Latency::default(),
-        };
-        let front_end = VirtioBlk::new(VirtioBlkConfig { slot: SLOT, queues: 2 }, Disk::new(config, media));
+        Self::with(media, DiskConfig { read_only, ..DiskConfig::default() })
+    }
+
+    pub(super) fn with(media: Media, config: DiskConfig) -> Self {
+        let serial = Some("kjvm-0123456789-abcdefgh".into());
+        let disk = Disk::new(DiskConfig { id: DISK, serial, ..config }, media).unwrap();
+        let front_end = VirtioBlk::new(VirtioBlkConfig { slot: SLOT, queues: 2 }, disk);
         let mut bus = Bus::new();
         bus.insert(SLOT, Function::VirtioBlk(front_end)).unwrap();
         let mut driver = Self {
@@ -77,13 +77,22 @@ impl Driver {
 
     /// Ready to send requests, by MSI-X: vector 0 for the configuration, 1 for queue 0, the messages being 0x40 and 0x41.
     pub(super) fn ready(media: Media, read_only: bool, features: u64) -> Self {
-        let mut driver = Self::new(media, read_only);
+        Self::new(media, read_only).started(features)
+    }
+
+    /// The same with a blank disk of this configuration.
+    pub(super) fn ready_with(config: DiskConfig, features: u64) -> Self {
+        Self::with(Media::blank(SECTORS * 512).unwrap(), config).started(features)
+    }
+
+    fn started(mut self, features: u64) -> Self {
+        let driver = &mut self;
         driver.enable_msix();
         driver.negotiate(features);
         driver.common_write(0x10, 2, 0);
         driver.set_queue_up(0, 1);
         driver.common_write(0x14, 1, 0xf);
-        driver
+        self
     }
 
     pub(super) fn blank(features: u64) -> Self {

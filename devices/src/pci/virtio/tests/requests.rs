@@ -31,7 +31,8 @@ fn reads_what_was_written() {
     assert!(read[1536..].iter().all(|byte| *byte == 7));
     assert_eq!(driver.messages(), [0x41, 0x41, 0x41]);
     let event = |request| [(request, DiskStep::Accepted), (request, DiskStep::Completed)];
-    assert_eq!(driver.events(), [event(0), event(1), event(2)].concat());
+    let durable = [(0, DiskStep::Durable)];
+    assert_eq!(driver.events(), [&event(0)[..], &event(1), &durable, &event(2)].concat());
     let counters = driver.disk().counters();
     assert_eq!((counters.reads, counters.writes, counters.flushes, counters.sectors_written), (1, 1, 1, 2));
 }

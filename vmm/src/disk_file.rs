@@ -5,12 +5,11 @@ use std::io;
 use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::{Path, PathBuf};
 
+use devices::disk::{Base, BaseError, SECTOR};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::unistd::{Whence, lseek};
 use thiserror::Error;
-
-use super::{Base, BaseError, SECTOR};
 
 /// A file that cannot be a disk. Each message names the file and the cure.
 #[derive(Debug, Error)]
@@ -138,7 +137,8 @@ mod tests {
     use std::os::unix::fs::FileExt;
     use std::sync::Arc;
 
-    use super::super::{BaseRef, Media, MemoryBase};
+    use devices::disk::{BaseRef, Media, MemoryBase};
+
     use super::*;
 
     fn image(directory: &Path, contents: &[u8]) -> PathBuf {
