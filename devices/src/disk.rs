@@ -17,10 +17,12 @@ mod command;
 mod config;
 mod counters;
 mod crash_space;
+pub mod dm_log_writes;
 mod drive;
 mod fault;
 mod latency;
 mod media;
+pub mod write_log;
 
 pub use atomicity::{AtomicUnit, Tie};
 pub use base::{Base, BaseError, BaseIdentity, BaseRef, MemoryBase};
@@ -36,6 +38,7 @@ pub use drive::Disk;
 pub use fault::{Applied, Fault, FaultOutcome, Kind, Times};
 pub use latency::Latency;
 pub use media::{Media, MediaError};
+pub use write_log::WriteLog;
 
 /// Bytes in a sector, the unit in which requests are addressed.
 pub const SECTOR: u64 = 512;
