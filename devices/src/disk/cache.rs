@@ -76,6 +76,11 @@ impl Cache {
         self.requests.values().flat_map(|cached| &cached.changes)
     }
 
+    /// What of a request is not durable.
+    pub(super) fn changes_of(&self, request: u64) -> &[Change] {
+        self.requests.get(&request).map_or(&[], |cached| &cached.changes)
+    }
+
     /// Brings the base of both back.
     pub(super) fn attach(&mut self, base: &std::sync::Arc<dyn super::Base>) -> Result<(), BaseError> {
         if let Some(held) = self.current.base_mut() {

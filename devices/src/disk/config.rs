@@ -36,6 +36,8 @@ pub struct DiskConfig {
     pub discard: bool,
     /// Requests that fail.
     pub faults: Vec<Fault>,
+    /// Keeps a write log: of all that is ever written, so that what it needs of the host's memory grows.
+    pub log: bool,
 }
 
 impl Default for DiskConfig {
@@ -54,6 +56,7 @@ impl Default for DiskConfig {
             tie: Tie::default(),
             discard: true,
             faults: Vec::new(),
+            log: false,
         }
     }
 }

@@ -5,6 +5,8 @@
 
 mod plan;
 #[cfg(test)]
+pub(super) mod reader;
+#[cfg(test)]
 mod tests;
 
 use std::io::{self, Write};

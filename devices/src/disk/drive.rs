@@ -1,5 +1,13 @@
 //! The disk behind a front end: accepts requests, numbers them, and knows when each completes and what of it survives.
 
+#[cfg(test)]
+mod durability;
+#[cfg(test)]
+mod recorded;
+mod recording;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -10,7 +18,7 @@ use super::config::{PowerOff, Standby};
 use super::fault::{Applied, Candidate, FaultOutcome, Kind, Times};
 use super::{
     Base, BaseError, Change, Command, Completion, Counters, DiskConfig, DiskConfigError, DiskError, Extent,
-    Media, SECTOR, Ticket,
+    Media, SECTOR, Ticket, WriteLog,
 };
 use crate::{Context, DiskAction, DiskEvent, DiskStep, Event, Reset, VirtualTime};
 
@@ -71,6 +79,8 @@ pub struct Disk {
     /// Nothing destages by itself before: the host could not read the base when it was tried.
     destage_from: VirtualTime,
     host_errors: u64,
+    /// Empty if none is kept.
+    log: WriteLog,
 }
 
 impl Disk {
@@ -96,14 +106,17 @@ impl Disk {
             untold: VecDeque::new(),
             destage_from: VirtualTime::default(),
             host_errors: 0,
+            log: WriteLog::default(),
         }
     }
 
     /// Power comes on, and these are the contents: of a size that does not change. All else is as new, so that what follows does not
-    /// depend on what was before; only [`Disk::host_errors`] goes on. Who cut the power chooses the contents from
+    /// depend on what was before; only [`Disk::host_errors`] and [`Disk::log`] go on. Who cut the power chooses the contents from
     /// [`Disk::durable`] and [`Disk::changes`].
     pub fn power_on(&mut self, media: Media) {
-        *self = Self { host_errors: self.host_errors, ..Self::fresh(self.config.clone(), media) };
+        self.record_loss(&media);
+        let log = std::mem::take(&mut self.log);
+        *self = Self { host_errors: self.host_errors, log, ..Self::fresh(self.config.clone(), media) };
     }
 
     /// The machine is switched off by order: what is not durable is destaged or dropped ([`DiskConfig::power_off`]), without events.
@@ -226,6 +239,7 @@ impl Disk {
             self.transfers_end.after(access)
         };
         self.in_flight.insert(request, InFlight { action, outcome });
+        self.record_accepted(request, &command, cx.now);
         self.untold.push_back((request, action, DiskStep::Accepted));
         let hangs = matches!(fault, Some(FaultOutcome::Hangs(_)));
         Ticket { request, due: (!hangs).then_some(due), stop: self.tell(cx) }
@@ -329,8 +343,9 @@ impl Disk {
         if let Err(error) = &result {
             self.count_failure(request, error);
         }
+        self.record_step(request, action, step, cx.now);
         self.untold.push_back((request, action, step));
-        self.became_durable(durable);
+        self.became_durable(durable, cx.now);
         Completion { result, stop: self.tell(cx) }
     }
 
@@ -416,7 +431,7 @@ impl Disk {
         };
         let Some(since) = cx.now.0.checked_sub(after) else { return false };
         match self.cache.make_durable(self.cache.waiting_since(VirtualTime(since))) {
-            Ok(durable) => self.became_durable(durable),
+            Ok(durable) => self.became_durable(durable, cx.now),
             Err(error) => {
                 self.host_errors = self.host_errors.saturating_add(1);
                 tracing::warn!(disk = self.config.id, %error, "cannot destage");
@@ -426,8 +441,11 @@ impl Disk {
         self.tell(cx)
     }
 
-    fn became_durable(&mut self, durable: Vec<Durable>) {
-        self.untold.extend(durable.into_iter().map(|(request, action)| (request, action, DiskStep::Durable)));
+    fn became_durable(&mut self, durable: Vec<Durable>, now: VirtualTime) {
+        for (request, action) in durable {
+            self.record_step(request, action, DiskStep::Durable, now);
+            self.untold.push_back((request, action, DiskStep::Durable));
+        }
     }
 
     /// Emits what is to be emitted, until a trigger matches. Returns whether one did.
@@ -441,8 +459,3 @@ impl Disk {
         false
     }
 }
-
-#[cfg(test)]
-mod durability;
-#[cfg(test)]
-mod tests;
