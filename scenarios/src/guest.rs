@@ -150,6 +150,9 @@ impl Guest {
             }
             let limit = Limit { time: Some(speak.min(end)), instructions: None };
             match self.machine.run(limit, &mut self.tape) {
+                Stop::Triggered if self.tape.has_matched() => {
+                    return Err(GuestError::Stopped(Stop::Triggered));
+                }
                 Stop::Triggered => {}
                 Stop::Time if self.machine.now() >= end => return Err(GuestError::Silent { within }),
                 Stop::Time => {

@@ -16,9 +16,25 @@ pub struct Tape {
     seen: bool,
     /// Also told of each byte of the console.
     echo: Option<Box<dyn FnMut(u8)>>,
+    watcher: Option<Watcher>,
+    matched: bool,
 }
 
+/// Sees every event, and says whether it is the one that is waited for.
+pub type Watcher = Box<dyn FnMut(Moment, &Event) -> bool>;
+
 impl Tape {
+    /// Stops the machine in the event that the watcher picks, once.
+    pub fn watch(&mut self, watcher: Watcher) {
+        self.watcher = Some(watcher);
+        self.matched = false;
+    }
+
+    /// Whether the watcher picked an event.
+    pub fn has_matched(&self) -> bool {
+        self.matched
+    }
+
     /// Also tells somebody of each byte of the console.
     pub fn echo_to(&mut self, echo: Box<dyn FnMut(u8)>) {
         self.echo = Some(echo);
@@ -57,15 +73,21 @@ impl Tape {
 }
 
 impl Observer for Tape {
-    fn event(&mut self, _: Moment, event: Event) -> bool {
-        match event {
+    fn event(&mut self, at: Moment, event: Event) -> bool {
+        let picked = self.watcher.as_mut().is_some_and(|watcher| watcher(at, &event));
+        if picked {
+            self.matched = true;
+            self.watcher = None;
+        }
+        let heard = match event {
             Event::Serial { port: 0, byte } => self.hear(byte),
             Event::Serial { byte, .. } => {
                 self.agent.push(byte);
                 self.stop_for_agent && byte == b'\n'
             }
             _ => false,
-        }
+        };
+        heard || picked
     }
 }
 
@@ -85,5 +107,17 @@ mod tests {
         assert!(tape.was_seen());
         assert_eq!(say(&mut tape, 1, "a\n"), [false, true]);
         assert_eq!((tape.take_agent(), tape.console()), (b"a\n".to_vec(), "xokx".to_owned()));
+    }
+    #[test]
+    fn it_stops_once_in_the_event_that_is_watched_for() {
+        let mut tape = Tape::default();
+        let mut seen = 0;
+        tape.watch(Box::new(move |_, event| {
+            seen += u32::from(matches!(event, Event::Debug { .. }));
+            seen == 2
+        }));
+        let mut debug = || tape.event(Moment::default(), Event::Debug { byte: 7 });
+        assert_eq!([debug(), debug(), debug()], [false, true, false]);
+        assert!(tape.has_matched());
     }
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::fault::{Applied, Kind, Times};
-use super::{AtomicUnit, Fault, Latency, Tie};
+use super::{AtomicUnit, Fault, FaultOutcome, Latency, Tie};
 
 /// What does not change while the machine exists.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -136,6 +136,14 @@ pub enum DiskConfigError {
         /// Which fault, from 0.
         fault: usize,
     },
+    /// Other requests that do nothing would differ at once.
+    #[error("disk {id}: fault {fault}: only a flush can lie: say kind = Flush")]
+    LieOfNoFlush {
+        /// Which disk.
+        id: u8,
+        /// Which fault, from 0.
+        fault: usize,
+    },
     /// One request with this number exists.
     #[error("disk {id}: fault {fault}: a single request is named, which cannot fail always: say Once")]
     AlwaysOnce {
@@ -186,6 +194,9 @@ impl DiskConfig {
             if what.outcome.applied() != Applied::Nothing && !writes {
                 return Err(DiskConfigError::NothingToApply { id, fault });
             }
+            if what.outcome == FaultOutcome::Lies && what.kind != Some(Kind::Flush) {
+                return Err(DiskConfigError::LieOfNoFlush { id, fault });
+            }
             if what.times == Times::Always && (what.request.is_some() || what.nth.is_some()) {
                 return Err(DiskConfigError::AlwaysOnce { id, fault });
             }
@@ -197,7 +208,7 @@ impl DiskConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk::{Extent, FaultOutcome};
+    use crate::disk::Extent;
 
     fn refused(change: impl FnOnce(&mut DiskConfig)) -> String {
         let mut config = DiskConfig::default();
@@ -226,6 +237,7 @@ mod tests {
                 fault.extent = Some(Extent { sector: 0, sectors: 1 });
             }),
             fault(|fault| fault.outcome = FaultOutcome::Hangs(Applied::All)),
+            fault(|fault| fault.outcome = FaultOutcome::Lies),
             fault(|fault| {
                 fault.request = Some(7);
                 fault.times = Times::Always;
@@ -238,6 +250,7 @@ mod tests {
         disk 0: fault 1: nth counts requests of one kind: name the kind
         disk 0: fault 1: a flush has no sectors: leave the extent out
         disk 0: fault 1: only what writes can be applied before it fails: name the kind of write
+        disk 0: fault 1: only a flush can lie: say kind = Flush
         disk 0: fault 1: a single request is named, which cannot fail always: say Once
         "#);
     }

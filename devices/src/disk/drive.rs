@@ -44,6 +44,8 @@ enum Outcome {
         through: bool,
     },
     Failed(DiskError),
+    /// A flush that makes nothing durable.
+    Lie,
 }
 
 /// A disk.
@@ -289,7 +291,10 @@ impl Disk {
         });
         match (started, fault) {
             (Err(error), _) => Outcome::Failed(error),
-            (Ok(()), Some(_)) => Outcome::Failed(DiskError::Fault),
+            (Ok(()), Some(FaultOutcome::Lies)) => Outcome::Lie,
+            (Ok(()), Some(FaultOutcome::Fails(_) | FaultOutcome::Hangs(_))) => {
+                Outcome::Failed(DiskError::Fault)
+            }
             (Ok(()), None) => match command {
                 Command::Read { extent, fua } => Outcome::Read { extent: *extent, fua: *fua },
                 Command::Flush => Outcome::Flush(self.cache.mark()),
@@ -381,6 +386,7 @@ impl Disk {
                 self.cache.complete(request, now);
                 return Err(error);
             }
+            Outcome::Lie => {}
         }
         Ok(Vec::new())
     }

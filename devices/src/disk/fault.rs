@@ -1,4 +1,4 @@
-//! Requests that fail because the scenario wants it.
+//! Requests that fail, or are not done, because the scenario wants it.
 
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +67,8 @@ pub enum FaultOutcome {
     Fails(Applied),
     /// It never completes: the driver has to give up and reset.
     Hangs(Applied),
+    /// Of flushes: the disk takes its time, says that all is durable, and did nothing.
+    Lies,
 }
 
 impl Default for FaultOutcome {
@@ -79,6 +81,7 @@ impl FaultOutcome {
     pub(super) fn applied(self) -> Applied {
         match self {
             Self::Fails(applied) | Self::Hangs(applied) => applied,
+            Self::Lies => Applied::Nothing,
         }
     }
 }

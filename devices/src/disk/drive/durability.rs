@@ -1,6 +1,6 @@
 //! What becomes durable when.
 
-use super::super::{CacheMode, Latency, PowerOff, Standby};
+use super::super::{CacheMode, Fault, Latency, PowerOff, Standby};
 use super::*;
 use crate::bench::Bench;
 
@@ -233,6 +233,21 @@ fn an_event_that_stops_leaves_the_rest_for_later() {
     let steps = [(writes[2], DiskStep::Durable), (ticket.request, DiskStep::Accepted)];
     assert_eq!(test.bench.events.take_disk_steps(), steps);
     assert_eq!(test.disk.deadline(), None);
+}
+
+#[test]
+fn a_flush_that_lies_succeeds_and_makes_nothing_durable() {
+    let lie =
+        Fault { kind: Some(Kind::Flush), nth: Some(1), outcome: FaultOutcome::Lies, ..Fault::default() };
+    let mut test = Test::new(DiskConfig { faults: vec![lie], ..DiskConfig::default() });
+    test.done(write(0, 1, 1));
+    test.done(Command::Flush);
+    test.done(write(1, 1, 2));
+    test.done(Command::Flush);
+    assert_eq!(test.contents(), ([1, 2, 0, 0], [1, 0, 0, 0]));
+    assert_eq!(test.disk.counters().failed, 0);
+    test.done(Command::Flush);
+    assert_eq!(test.contents(), ([1, 2, 0, 0], [1, 2, 0, 0]));
 }
 
 #[test]
