@@ -160,6 +160,14 @@ fn syscall_of_amd_exists_in_every_mode() {
     let state = kernel.state();
     assert_eq!((state.rip, state.cpl(), state.rflags & 0x200), (0xa000, 3, 0x200));
 
+    let mut kernel = amd(Kernel::user(&|a| a.syscall()));
+    kernel.state().segments[SegmentName::Cs as usize].attributes = Attributes(0xc0fb);
+    assert_eq!(kernel.state().mode().width(), CodeWidth::Bits32, "compatibility mode");
+    kernel.run(1);
+    let state = kernel.state();
+    assert_eq!((state.rip, state.cpl(), state.mode().width()), (0xa000, 0, CodeWidth::Bits64));
+    assert_eq!(state.gpr[1], CODE + 2);
+
     let mut kernel = amd(Kernel::protected_user(&|a| a.syscall()));
     kernel.run(1);
     assert_eq!(kernel.handler(), Some(vector::UD), "not enabled");
