@@ -40,6 +40,11 @@ impl Events {
     pub(crate) fn take_disk_steps(&mut self) -> Vec<(u64, DiskStep)> {
         std::mem::take(&mut self.seen).into_iter().filter_map(disk_step).collect()
     }
+
+    /// What was seen last, if it was a request to a disk.
+    pub(crate) fn last_disk_step(&self) -> Option<(u64, DiskStep)> {
+        self.seen.last().copied().and_then(disk_step)
+    }
 }
 
 fn disk_step(event: Event) -> Option<(u64, DiskStep)> {

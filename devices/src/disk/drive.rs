@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod durability;
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod recorded;
 mod recording;
 #[cfg(test)]
