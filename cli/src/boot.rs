@@ -185,6 +185,7 @@ fn verdict(stop: Stop, arguments: &Boot) -> (bool, String) {
         Stop::Missing { processor, what } => {
             (false, format!("processor {processor} lacks {what:?}: stopped"))
         }
+        Stop::NotRunning(state) => (false, format!("the machine is {state}")),
         Stop::Power(PowerRequest::Reset) => (!waits, "reset".into()),
         Stop::Power(PowerRequest::DebugExit { status }) => {
             (status == 0, format!("exit with status {status}"))

@@ -111,6 +111,11 @@ impl Rtc {
         self.config = config;
     }
 
+    /// The battery was out: the clock shows this time (UTC), and all else is as new.
+    pub fn lose_battery(&mut self, world: WorldTime) {
+        *self = Self::new(self.config, world);
+    }
+
     /// When the alarm goes off next: what wakes a machine that has enabled it.
     pub fn next_alarm(&self) -> Option<WorldTime> {
         let wakes = self.config.alarm != AlarmDelivery::Interrupt;

@@ -133,7 +133,7 @@ fn swsusp_reboot() {
         Ok(PowerRequest::Reset) => {}
         other => give_up(&guest, &format!("expected a reset, found {other:?}")),
     }
-    guest.machine.reset_line(&mut guest.tape);
+    guest.machine.reset_line(&mut guest.tape).unwrap();
     guest.power_lost();
     boot(&mut guest.machine, KERNEL, Entry::Pvh, &COMMAND_LINE.replace("epoch=1000", "epoch=2000"));
     returns(&mut guest);

@@ -248,10 +248,15 @@ impl Board {
 
     /// Every device goes to its state after this kind of reset.
     pub fn reset(&mut self, kind: Reset, now: VirtualTime, world: &mut World<'_>) {
-        let (devices, signals) = self.devices();
-        for device in devices {
+        let ([_, _, sources @ ..], signals) = self.devices();
+        for device in sources {
             with(signals, now, world, |cx| device.reset(kind, cx));
         }
+        // Controllers come last: what lines did before means nothing to one that is as new.
+        self.route(now, world);
+        let Self { pic, ioapic, signals, .. } = self;
+        with(signals, now, world, |cx| pic.reset(kind, cx));
+        with(signals, now, world, |cx| ioapic.reset(kind, cx));
         signals.messages.clear();
         signals.power = None;
         (signals.interrupted, signals.unrouted) = (None, false);

@@ -8,6 +8,8 @@ pub mod software;
 use cpu::exec::Missing;
 use devices::{PowerRequest, VirtualTime};
 
+use crate::power::PowerState;
+
 /// How far to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Limit {
@@ -35,6 +37,8 @@ pub enum Stop {
     },
     /// A device asks for a reset, for sleep, or for the end.
     Power(PowerRequest),
+    /// The machine does not work: it sleeps or is off. Nothing ran.
+    NotRunning(PowerState),
     /// A processor met something it does not do.
     Missing {
         /// Which.

@@ -15,6 +15,9 @@ pub mod machine;
 pub mod power;
 mod power_on_ram;
 pub mod snapshot;
+#[cfg(test)]
+mod testing;
+pub mod trigger;
 
 pub use autopsy::Autopsy;
 pub use board::Board;
@@ -25,5 +28,6 @@ pub use disk_file::{DiskFile, DiskFileError};
 pub use drive::{Drive, FrontEnd};
 pub use engine::{Limit, Stop};
 pub use machine::{Entry, Machine, MachineError};
-pub use power::WakeError;
+pub use power::{PowerState, Wake, WakeError, WakeSource};
 pub use snapshot::{Limits, MachineState, Snapshot, SnapshotError};
+pub use trigger::{Trigger, Triggers};

@@ -1,6 +1,7 @@
 //! A whole PC.
 
 use cpu::CpuState;
+use devices::disk::BaseError;
 use devices::{Observer, VirtualTime, WorldTime};
 use firmware::boot::{self, BootError, Payload};
 use firmware::{Blob, Boot, ConfigError};
@@ -15,6 +16,7 @@ use crate::drive::Drive;
 use crate::engine::scheduler::Scheduler;
 use crate::engine::software::{Around, Software};
 use crate::engine::{Limit, Stop};
+use crate::power::PowerState;
 use crate::power_on_ram;
 use crate::snapshot::tracker::Tracker;
 
@@ -36,6 +38,17 @@ pub enum MachineError {
     /// Too many disks.
     #[error("{0} disks: there is room for {MOST_DISKS}")]
     Disks(usize),
+    /// A state of the machine in which this cannot be done.
+    #[error("cannot {what} a machine that is {state}")]
+    Power {
+        /// What was to be done.
+        what: &'static str,
+        /// Where it stands.
+        state: PowerState,
+    },
+    /// What a power cut leaves on a disk cannot be said.
+    #[error(transparent)]
+    Disk(#[from] BaseError),
     /// Firmware's blobs do not fit: our own fault.
     #[error("{what} at {address:#x} does not fit into memory")]
     Blob {
@@ -68,6 +81,7 @@ pub struct Machine {
     pub(crate) clock: Clock,
     pub(crate) scheduler: Scheduler,
     pub(crate) instructions: u64,
+    pub(crate) power: PowerState,
     pub(crate) engine: Software,
     pub(crate) tracker: Tracker,
 }
@@ -99,6 +113,7 @@ impl Machine {
             clock,
             scheduler,
             instructions: 0,
+            power: PowerState::S0,
             engine,
             config,
         })
@@ -109,6 +124,9 @@ impl Machine {
     /// # Errors
     /// [`MachineError`].
     pub fn boot(&mut self, entry: Entry, payload: &Payload<'_>) -> Result<(), MachineError> {
+        if self.power != PowerState::S0 {
+            return Err(MachineError::Power { what: "boot", state: self.power });
+        }
         let tables = firmware::tables(&self.board.describe(&self.config), &self.board.aml())?;
         let Boot { blobs, registers, mtrrs } = match entry {
             Entry::Pvh => boot::pvh(&tables, payload)?,
@@ -131,17 +149,22 @@ impl Machine {
         Ok(())
     }
 
-    /// Runs until something stops it.
+    /// Runs until something stops it. If that is a request to sleep or to switch off, the machine has followed it: see [`crate::power`].
     pub fn run(&mut self, limit: Limit, observer: &mut dyn Observer) -> Stop {
+        if self.power != PowerState::S0 {
+            return Stop::NotRunning(self.power);
+        }
         let mut around = Around {
             board: &mut self.board,
             ram: &self.ram,
             clock: &mut self.clock,
             scheduler: &mut self.scheduler,
             instructions: &mut self.instructions,
-            observer,
+            observer: &mut *observer,
         };
-        self.engine.run(&mut around, limit)
+        let stop = self.engine.run(&mut around, limit);
+        self.follow(stop, observer);
+        stop
     }
 
     /// Bytes for a serial port (0 is COM1), which enter this many nanoseconds from now.
@@ -193,7 +216,15 @@ impl Machine {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&ram);
         let processors: Vec<&CpuState> = self.engine.processors().collect();
-        let state = (&self.config, &processors, &self.board, self.clock, self.scheduler, self.instructions);
+        let state = (
+            &self.config,
+            &processors,
+            &self.board,
+            self.clock,
+            self.scheduler,
+            self.instructions,
+            self.power,
+        );
         // Every part is plain data, for which this cannot fail; a failure would still change the digest.
         match postcard::to_stdvec(&state) {
             Ok(bytes) => hasher.update(&bytes),

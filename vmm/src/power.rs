@@ -1,117 +1,191 @@
-//! S3, off, reset, and power that fails: what is lost, what stays, and how the machine goes on.
+//! Power states and the ways between them: S3, off, reset, and power that fails.
 //!
-//! | | S3 and wake | reset line | off, or power cut |
-//! |---|---|---|---|
-//! | RAM | stays | stays | lost |
-//! | processors, interrupt controllers, timers, PCI functions | lost | lost | lost |
-//! | wake sources and their status | stay | lost | lost |
-//! | CMOS and the real-time clock | stay | stay | stay |
-//! | contents of disks | stay | stay | stay |
-//! | time-stamp counters | as configured: stay | lost | lost |
-//! | run time | stands still | goes on | starts again |
-//! | world time | goes on | goes on | goes on |
+//! [`Machine::run`] leaves S0 by itself when the guest writes SLP_EN: it returns [`crate::Stop::Power`], and the machine sleeps or is off.
+//! Everything else is done by whoever runs it: [`Machine::sleep_until_wake`] and its like from S3, [`Machine::power_on`] from off,
+//! [`Machine::reset_line`], and [`Machine::power_cut`] from any state.
+//!
+//! What survives what:
+//!
+//! | | S3 and wake | reset line | off and on | power cut and on |
+//! |---|---|---|---|---|
+//! | RAM | kept | kept | lost | lost |
+//! | processors: registers, MSRs, floating point | lost | lost | lost | lost |
+//! | local APICs | lost | lost | lost | lost |
+//! | 8259A pair, IOAPIC, interval timer | lost | lost | lost | lost |
+//! | UARTs | lost | lost | lost | lost |
+//! | PCI configuration and BARs, MSI-X, virtio, NVMe | lost | lost | lost | lost |
+//! | PM1_STS and PM1_EN of wake sources, GPE0 | kept | kept | lost | lost |
+//! | CMOS memory, alarm | kept | kept | kept | lost |
+//! | real-time clock | kept | kept | kept | set to world time |
+//! | contents of disks that are durable | kept | kept | kept | kept |
+//! | contents of disks that are not yet durable | kept | kept | kept | as chosen |
+//! | what disks have in flight | lost | lost | lost | lost |
+//! | time-stamp counters | as configured ([`crate::config::TscOnS3`]): kept | from 0 | from 0 | from 0 |
+//! | run time, instructions | kept | kept | from 0 | from 0 |
+//! | world time | goes on | goes on | goes on | goes on, or is set |
+//!
+//! *Lost* is: as in a machine that was never on before. So what follows a cut is a function of the configuration, the contents of the
+//! disks and world time, and of nothing that was before it; with [`Machine::power_on_at`] world time too is what the caller says.
 
-use cpu::CpuState;
-use devices::{Observer, Reset};
-use firmware::{Mtrrs, reset};
-use thiserror::Error;
+mod facs;
+#[cfg(test)]
+mod tests;
+mod wake;
+
+use std::fmt;
+
+use devices::acpi_pm::SleepState;
+use devices::disk::{BaseError, Disk, Media};
+use devices::{Event, Moment, Observer, PowerEvent, PowerRequest, Reset, WorldTime};
+use ram::GuestRam;
+use serde::{Deserialize, Serialize};
 
 use crate::board::World;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::engine::Stop;
 use crate::engine::scheduler::Scheduler;
 use crate::machine::{Machine, MachineError};
 use crate::power_on_ram;
 
-/// Offset of the 32-bit waking vector in the FACS (ACPI 6.5, table 5.12).
-const WAKING_VECTOR: u64 = 12;
+pub use wake::{Wake, WakeError, WakeSource};
 
-/// A machine that does not wake.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum WakeError {
-    /// Neither an alarm nor anything else the guest enabled will ever wake it.
-    #[error("nothing will wake the machine: no alarm is set, or its event is not enabled")]
-    NothingWakes,
-    /// The FACS holds no vector that real mode reaches: firmware would boot instead.
-    #[error("the waking vector in the FACS is {0:#x}: not armed")]
-    NoVector(u32),
-    /// Firmware cannot describe the board any more: our own fault, as it could when the machine booted.
-    #[error("firmware cannot describe the board it booted on")]
-    Undescribed,
+/// Where a machine stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum PowerState {
+    /// Works.
+    S0,
+    /// Sleeps; RAM has power.
+    S3,
+    /// Off by order; a wake event may switch it on.
+    S4,
+    /// Off by order.
+    S5,
+    /// Off because the power failed.
+    Cut,
+}
+
+impl fmt::Display for PowerState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::S0 => "on (S0)",
+            Self::S3 => "asleep (S3)",
+            Self::S4 => "off (S4)",
+            Self::S5 => "off (S5)",
+            Self::Cut => "off: its power was cut",
+        })
+    }
+}
+
+/// What a cut leaves on a disk: chosen from what is durable and from what may survive beside it.
+pub type Choose<'a> = dyn FnMut(&Disk) -> Result<Media, BaseError> + 'a;
+
+/// Nothing survives that was not made durable.
+///
+/// # Errors
+/// None.
+pub fn nothing_unflushed(disk: &Disk) -> Result<Media, BaseError> {
+    Ok(disk.durable().clone())
+}
+
+/// Everything survives that was accepted.
+///
+/// # Errors
+/// None.
+pub fn everything_accepted(disk: &Disk) -> Result<Media, BaseError> {
+    Ok(disk.media().clone())
 }
 
 impl Machine {
-    /// Sleeps in S3 until what the guest enabled wakes the machine: an event that waits already, or the alarm of the real-time clock.
+    /// Where it stands.
+    pub fn power_state(&self) -> PowerState {
+        self.power
+    }
+
+    /// What a run ended with may change the state of the machine: a device asked for a sleep that it has.
+    pub(crate) fn follow(&mut self, stop: Stop, observer: &mut dyn Observer) {
+        let Stop::Power(PowerRequest::Sleep { slp_typ }) = stop else { return };
+        match SleepState::of_slp_typ(slp_typ) {
+            Some(SleepState::S3) => self.fall_asleep(observer),
+            Some(SleepState::S4) => self.switch_off(PowerState::S4, observer),
+            Some(SleepState::S5) => self.switch_off(PowerState::S5, observer),
+            None => {}
+        }
+    }
+
+    /// Off by order: what disks do with what is not durable is their configuration's to say.
+    fn switch_off(&mut self, state: PowerState, observer: &mut dyn Observer) {
+        self.board.pci.disks_mut().for_each(Disk::power_off);
+        self.power = state;
+        self.tell(PowerEvent::Off, observer);
+    }
+
+    /// The power fails, in whatever state the machine is, and in the middle of whatever it does: RAM is lost, and each disk keeps what
+    /// `choose` says.
     ///
     /// # Errors
-    /// [`WakeError`]; the machine sleeps on after [`WakeError::NothingWakes`].
-    pub fn sleep_until_wake(&mut self, observer: &mut dyn Observer) -> Result<(), WakeError> {
-        if !self.board.pm.wants_wake() {
-            let now = self.clock.now();
-            let alarm = self.board.rtc.next_alarm().ok_or(WakeError::NothingWakes)?;
-            self.clock.pass(alarm.0.saturating_sub(self.clock.world_at(now).0));
-            let mut world = World::of_host(&self.ram, self.clock, self.instructions, observer);
-            self.board.tick_clock(now, &mut world);
+    /// [`MachineError::Power`] if there is no power to fail; [`MachineError::Disk`] of the choice, and then nothing happened.
+    pub fn power_cut(
+        &mut self,
+        choose: &mut Choose<'_>,
+        observer: &mut dyn Observer,
+    ) -> Result<(), MachineError> {
+        if self.power == PowerState::Cut {
+            return Err(self.not_possible("cut the power of"));
         }
-        if !self.board.pm.wants_wake() {
-            return Err(WakeError::NothingWakes);
+        let chosen = self.board.pci.disks().map(choose).collect::<Result<Vec<Media>, _>>()?;
+        self.put_memory(GuestRam::new(self.config.memory)?);
+        for (disk, media) in self.board.pci.disks_mut().zip(chosen) {
+            disk.power_on(media);
         }
-        self.wake(observer)
-    }
-
-    /// Presses the power button of a machine that sleeps in S3, after this many nanoseconds: it wakes whatever the guest enabled.
-    ///
-    /// # Errors
-    /// [`WakeError::NoVector`].
-    pub fn wake_by_button(&mut self, after: u64, observer: &mut dyn Observer) -> Result<(), WakeError> {
-        self.clock.pass(after);
-        self.press_power_button(observer);
-        self.wake(observer)
-    }
-
-    /// Presses the power button.
-    pub fn press_power_button(&mut self, observer: &mut dyn Observer) {
-        let mut world = World::of_host(&self.ram, self.clock, self.instructions, observer);
-        self.board.press_power_button(self.clock.now(), &mut world);
-    }
-
-    /// From S3 to S0: everything but RAM lost its state; the first processor enters the guest's waking vector in real mode.
-    fn wake(&mut self, observer: &mut dyn Observer) -> Result<(), WakeError> {
-        let mut vector = [0; 4];
-        let armed = self.ram.read(firmware::layout::FACS + WAKING_VECTOR, &mut vector).is_ok();
-        let vector = if armed { u32::from_le_bytes(vector) } else { 0 };
-        let signature = self.engine.signature();
-        let registers = reset::wake(signature, vector).ok_or(WakeError::NoVector(vector))?;
-        let mtrrs = self.mtrrs().ok_or(WakeError::Undescribed)?;
-        let now = self.clock.now();
-        let before: Vec<CpuState> = self.engine.processors().cloned().collect();
-        self.engine.power_on(&self.config);
-        self.engine.wake_tsc(self.config.tsc_on_s3, &before, now);
-        self.engine.enter(&registers, &mtrrs);
-        let mut world = World::of_host(&self.ram, self.clock, self.instructions, observer);
-        self.board.reset(Reset::Wake, now, &mut world);
-        self.board.woke(now, &mut world);
+        self.power = PowerState::Cut;
+        self.tell(PowerEvent::Cut, observer);
         Ok(())
     }
 
-    fn mtrrs(&self) -> Option<Mtrrs> {
-        firmware::tables(&self.board.describe(&self.config), &self.board.aml())
-            .ok()
-            .map(|tables| tables.mtrrs)
+    /// Power comes on, this many nanoseconds after it went: firmware may boot a kernel.
+    ///
+    /// # Errors
+    /// [`MachineError::Power`] if the machine is not off.
+    pub fn power_on(&mut self, off: u64, observer: &mut dyn Observer) -> Result<(), MachineError> {
+        self.power_on_at(self.clock.world_at(self.clock.now().after(off)), observer)
     }
 
-    /// Power is off for this many nanoseconds, by order or because it failed, and comes on again: firmware may boot a kernel. What
-    /// disks had accepted and not made durable is theirs to lose.
+    /// Power comes on, at this world time: after a cut, nothing then depends on when that was.
+    ///
+    /// # Errors
+    /// As [`Machine::power_on`].
+    pub fn power_on_at(&mut self, world: WorldTime, observer: &mut dyn Observer) -> Result<(), MachineError> {
+        match self.power {
+            PowerState::S0 | PowerState::S3 => return Err(self.not_possible("switch on")),
+            // Who pulled the plug took the battery out as well.
+            PowerState::Cut => self.board.rtc.lose_battery(world),
+            PowerState::S4 | PowerState::S5 => {}
+        }
+        self.put_memory(power_on_ram::ram(&self.config)?);
+        self.clock = Clock::new(world);
+        self.instructions = 0;
+        self.restart(Reset::PowerOn, observer);
+        self.power = PowerState::S0;
+        self.tell(PowerEvent::On, observer);
+        Ok(())
+    }
+
+    /// Nanoseconds until an alarm that the guest enabled wakes the machine or switches it on, if one will.
+    pub fn next_alarm(&self) -> Option<u64> {
+        let armed = matches!(self.power, PowerState::S3 | PowerState::S4 | PowerState::S5);
+        let alarm = self.board.alarm().filter(|_| armed)?;
+        Some(alarm.0.saturating_sub(self.clock.world_at(self.clock.now()).0))
+    }
+
+    /// The power is off for this many nanoseconds: it fails now, unless the machine is off already, and comes on again. Of disks
+    /// nothing survives that was not durable.
     ///
     /// # Errors
     /// [`MachineError::Ram`] if the host has no memory left.
     pub fn power_cycle(&mut self, off: u64, observer: &mut dyn Observer) -> Result<(), MachineError> {
-        let world = self.clock.world_at(self.clock.now().after(off));
-        self.put_memory(power_on_ram::ram(&self.config)?);
-        self.clock = Clock::new(world);
-        self.restart(Reset::PowerOn, observer);
-        self.instructions = 0;
-        Ok(())
+        self.lose_power(observer)?;
+        self.power_on(off, observer)
     }
 
     /// The same, for as long as the configuration says.
@@ -123,7 +197,7 @@ impl Machine {
     }
 
     /// The same, and while power is off the machine becomes this one: firmware and hardware that are not what they were when an image
-    /// was saved. There is no other time at which a configuration can change. What a battery or a disk keeps stays.
+    /// was saved. There is no other time at which a configuration can change.
     ///
     /// # Errors
     /// [`MachineError::Invalid`] before anything happened, or as [`Machine::power_cycle`].
@@ -134,16 +208,45 @@ impl Machine {
         observer: &mut dyn Observer,
     ) -> Result<(), MachineError> {
         config.check()?;
+        self.lose_power(observer)?;
         self.board.fit(&config);
         self.config = config;
-        self.power_cycle(off, observer)
+        self.power_on(off, observer)
     }
 
-    /// The reset line: as [`Machine::power_cycle`], but nothing lost its power, and no time passes.
-    pub fn reset_line(&mut self, observer: &mut dyn Observer) {
+    /// The power fails if there is any.
+    fn lose_power(&mut self, observer: &mut dyn Observer) -> Result<(), MachineError> {
+        match self.power {
+            PowerState::S0 | PowerState::S3 => self.power_cut(&mut nothing_unflushed, observer),
+            PowerState::S4 | PowerState::S5 | PowerState::Cut => Ok(()),
+        }
+    }
+
+    /// The reset line, pulled by a device, by a triple fault, or by a finger: nothing loses its power, and no time passes.
+    ///
+    /// # Errors
+    /// [`MachineError::Power`] if the machine is not on.
+    pub fn reset_line(&mut self, observer: &mut dyn Observer) -> Result<(), MachineError> {
+        if self.power != PowerState::S0 {
+            return Err(self.not_possible("reset"));
+        }
         self.restart(Reset::Line, observer);
+        self.tell(PowerEvent::Reset, observer);
+        Ok(())
     }
 
+    fn not_possible(&self, what: &'static str) -> MachineError {
+        MachineError::Power { what, state: self.power }
+    }
+
+    /// Tells of what happened to the machine as a whole. One that works then stops before its first instruction, if a trigger matched.
+    fn tell(&mut self, event: PowerEvent, observer: &mut dyn Observer) {
+        let at = Moment { time: self.clock.now(), instructions: self.instructions, processor: None };
+        let matched = observer.event(at, Event::Power(event));
+        self.board.signals.triggered = matched && self.power == PowerState::S0;
+    }
+
+    /// Everything but memory starts again.
     fn restart(&mut self, kind: Reset, observer: &mut dyn Observer) {
         let now = self.clock.now();
         self.engine.power_on(&self.config);

@@ -25,6 +25,7 @@ use crate::config::Config;
 use crate::engine::scheduler::Scheduler;
 use crate::engine::software::Software;
 use crate::machine::{Machine, MachineError};
+use crate::power::PowerState;
 use pages::Pages;
 use tracker::Tracker;
 
@@ -46,6 +47,8 @@ pub struct MachineState {
     pub scheduler: Scheduler,
     /// Instructions retired by all processors.
     pub instructions: u64,
+    /// Works, sleeps, or is off.
+    pub power: PowerState,
 }
 
 /// A machine at an instant. Machines with equal snapshots go on equally.
@@ -87,13 +90,14 @@ impl Machine {
             self.put_memory(GuestRam::new(state.config.memory)?);
         }
         self.tracker.restore(memory);
-        let MachineState { config, processors, board, clock, scheduler, instructions } = state;
+        let MachineState { config, processors, board, clock, scheduler, instructions, power } = state;
         self.config.clone_from(config);
         self.engine.load(processors);
         self.board.clone_from(board);
         self.clock = *clock;
         self.scheduler = *scheduler;
         self.instructions = *instructions;
+        self.power = *power;
         Ok(())
     }
 
@@ -102,7 +106,8 @@ impl Machine {
     /// # Errors
     /// [`MachineError::Ram`] if the host has no memory left.
     pub fn from_snapshot(snapshot: &Arc<Snapshot>) -> Result<Self, MachineError> {
-        let MachineState { config, processors: _, board, clock, scheduler, instructions } = &snapshot.state;
+        let MachineState { config, processors: _, board, clock, scheduler, instructions, power } =
+            &snapshot.state;
         let ram = GuestRam::new(config.memory)?;
         let mut machine = Self {
             config: config.clone(),
@@ -112,6 +117,7 @@ impl Machine {
             clock: *clock,
             scheduler: *scheduler,
             instructions: *instructions,
+            power: *power,
             engine: Software::new(config),
         };
         machine.restore(snapshot)?;
@@ -129,7 +135,7 @@ impl Machine {
     /// Everything but memory.
     pub fn state(&self) -> MachineState {
         // All fields by name: whoever adds one decides here whether it is a part of the machine's state.
-        let Self { config, ram: _, board, clock, scheduler, instructions, engine, tracker: _ } = self;
+        let Self { config, ram: _, board, clock, scheduler, instructions, power, engine, tracker: _ } = self;
         MachineState {
             config: config.clone(),
             processors: engine.processors().cloned().collect(),
@@ -137,6 +143,7 @@ impl Machine {
             clock: *clock,
             scheduler: *scheduler,
             instructions: *instructions,
+            power: *power,
         }
     }
 

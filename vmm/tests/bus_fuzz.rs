@@ -180,7 +180,7 @@ fn negotiate(board: &mut Board, now: VirtualTime, world: &mut World<'_>) {
         board.memory_write(now, common + offset, size, value, world);
     }
     for (offset, value) in [(32, 0x1000), (40, 0x2000), (48, 0x3000)] {
-        board.memory_write(now, common + offset, 8, value, world);
+        board.memory_write(now, common + offset, 4, value, world);
     }
     board.memory_write(now, common + 28, 2, 1, world);
     board.memory_write(now, common + 20, 1, 15, world);

@@ -1,5 +1,6 @@
 //! What a processor's accesses reach: the board, and the other processors.
 
+use cpu::exec::{MMIO_NS, PORT_NS};
 use cpu::{Bus, NS_PER_INSTRUCTION, apic};
 use devices::{Ipi, Moment, Traffic, VirtualTime};
 
@@ -25,12 +26,13 @@ impl<'a> Pins<'a> {
         Self { board, world, sent: Vec::new(), start, before, accessed: false }
     }
 
-    /// An access at this time. The first one of a slice comes before anything was spent but instructions, and its instruction ends
-    /// the slice: all others are of the same instruction.
-    fn at(&mut self, now: u64) -> VirtualTime {
+    /// An access that is over at this time, having taken so long. The first one of a slice comes before anything was spent but
+    /// instructions, and its instruction ends the slice: all others are of the same instruction.
+    fn at(&mut self, now: u64, taken: u64) -> VirtualTime {
         if !std::mem::replace(&mut self.accessed, true) {
-            self.world.instructions =
-                self.before.saturating_add(now.saturating_sub(self.start) / NS_PER_INSTRUCTION);
+            self.world.instructions = self
+                .before
+                .saturating_add(now.saturating_sub(self.start.saturating_add(taken)) / NS_PER_INSTRUCTION);
         }
         VirtualTime(now)
     }
@@ -43,22 +45,22 @@ impl<'a> Pins<'a> {
 
 impl Bus for Pins<'_> {
     fn port_read(&mut self, now: u64, port: u16, size: u8) -> u32 {
-        let now = self.at(now);
+        let now = self.at(now, PORT_NS);
         self.board.port_read(now, port, size, &mut self.world)
     }
 
     fn port_write(&mut self, now: u64, port: u16, size: u8, value: u32) {
-        let now = self.at(now);
+        let now = self.at(now, PORT_NS);
         self.board.port_write(now, port, size, value, &mut self.world);
     }
 
     fn mmio_read(&mut self, now: u64, address: u64, size: u8) -> u64 {
-        let now = self.at(now);
+        let now = self.at(now, MMIO_NS);
         self.board.memory_read(now, address, size, &mut self.world)
     }
 
     fn mmio_write(&mut self, now: u64, address: u64, size: u8, value: u64) {
-        let now = self.at(now);
+        let now = self.at(now, MMIO_NS);
         self.board.memory_write(now, address, size, value, &mut self.world);
     }
 

@@ -90,6 +90,12 @@ impl Software {
         self.processors.iter().map(|cpu| &cpu.state)
     }
 
+    /// The processors, for tests.
+    #[cfg(test)]
+    pub fn processors_mut(&mut self) -> impl Iterator<Item = &mut CpuState> {
+        self.processors.iter_mut().map(|cpu| &mut cpu.state)
+    }
+
     /// What CPUID says of family, model and stepping.
     pub fn signature(&self) -> u32 {
         self.processors.first().map_or(0, |cpu| cpu.state.identity.signature())

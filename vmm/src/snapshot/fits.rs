@@ -10,7 +10,7 @@ const FAR: u64 = 1 << 62;
 
 /// The first thing that does not fit, for the reader.
 pub fn check(state: &MachineState) -> Result<(), String> {
-    let MachineState { config, processors, board: _, clock, scheduler, instructions } = state;
+    let MachineState { config, processors, board: _, clock, scheduler, instructions, power: _ } = state;
     let count = processors.len();
     if config.processors == 0 || config.processors > MOST_PROCESSORS || count != config.processors as usize {
         return Err(format!("{} processors, and the states of {count}", config.processors));
