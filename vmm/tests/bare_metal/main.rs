@@ -7,6 +7,9 @@
 mod assemble;
 mod golden;
 mod qemu;
+mod repack;
+mod snapshot_bytes;
+mod snapshots;
 mod software;
 
 use std::fmt;
@@ -59,6 +62,11 @@ macro_rules! guests {
             #[test]
             fn software_in_pieces() {
                 crate::compare_pieces(NAME, $processors);
+            }
+
+            #[test]
+            fn software_from_snapshots() {
+                crate::snapshots::compare(NAME, $processors);
             }
 
             guests!(@qemu $processors, [$($differences)?] $($reason)?);

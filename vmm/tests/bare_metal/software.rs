@@ -2,21 +2,27 @@
 
 use devices::{Event, Moment, Observer, PowerRequest, VirtualTime};
 use firmware::boot::Payload;
-use vmm::{Autopsy, Config, Digest, Entry, Limit, Machine, Stop};
+use vmm::{Autopsy, Config, Digest, Drive, Entry, Limit, Machine, Stop};
 
 use crate::{End, MEMORY, Run, assemble};
 
 /// Two seconds of the guest's time: more than any of them needs.
-const LIMIT: Limit = Limit { instructions: None, time: Some(VirtualTime(2_000_000_000)) };
+pub const LIMIT: Limit = Limit { instructions: None, time: Some(VirtualTime(2_000_000_000)) };
 
 /// What comes out of the debug port.
-#[derive(Default)]
-struct Log(Vec<u8>);
+#[derive(Clone, Default)]
+pub struct Log {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// Stops the machine when there are so many.
+    pub stop_after: Option<usize>,
+}
 
 impl Observer for Log {
     fn event(&mut self, _: Moment, event: Event) -> bool {
         if let Event::Debug { byte } = event {
-            self.0.push(byte);
+            self.bytes.push(byte);
+            return self.stop_after == Some(self.bytes.len());
         }
         false
     }
@@ -24,8 +30,10 @@ impl Observer for Log {
 
 /// A guest in its machine.
 pub struct Guest {
-    machine: Machine,
-    log: Log,
+    /// The machine.
+    pub machine: Machine,
+    /// What the guest said.
+    pub log: Log,
 }
 
 impl Guest {
@@ -36,9 +44,14 @@ impl Guest {
 
     /// The same in another machine.
     pub fn with(name: &str, config: Config) -> Self {
+        Self::with_drives(name, config, Vec::new())
+    }
+
+    /// The same with disks.
+    pub fn with_drives(name: &str, config: Config, drives: Vec<Drive>) -> Self {
         let kernel = assemble::guest(name).bytes();
         let config = Config { memory: MEMORY, ..config };
-        let mut machine = Machine::new(config, Vec::new()).unwrap();
+        let mut machine = Machine::new(config, drives).unwrap();
         let payload = Payload { kernel: &kernel, initrd: None, command_line: "" };
         machine.boot(Entry::Multiboot, &payload).unwrap();
         Self { machine, log: Log::default() }
@@ -66,12 +79,13 @@ impl Guest {
         self.machine.digest()
     }
 
-    fn ended(&self, stop: Stop) -> Run {
+    /// With what it printed and this.
+    pub fn ended(&self, stop: Stop) -> Run {
         let end = match stop {
             Stop::Power(PowerRequest::DebugExit { status }) => End::Exit(status),
             Stop::Power(PowerRequest::Reset) | Stop::TripleFault { .. } => End::Reset,
             other => End::Other(format!("{other:?}\n{}", Autopsy::of(&self.machine))),
         };
-        Run { text: String::from_utf8_lossy(&self.log.0).into_owned(), end }
+        Run { text: String::from_utf8_lossy(&self.log.bytes).into_owned(), end }
     }
 }
