@@ -64,6 +64,18 @@ impl Snapshot {
         &self.state
     }
 
+    /// The same memory with another state, whose parts must go together.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Contradiction`].
+    pub fn with_state(&self, state: MachineState) -> Result<Arc<Self>, SnapshotError> {
+        fits::check(&state).map_err(SnapshotError::Contradiction)?;
+        if state.config.memory != self.state.config.memory {
+            return Err(SnapshotError::Contradiction("the size of memory changed".into()));
+        }
+        Ok(Arc::new(Self { state, memory: self.memory.clone() }))
+    }
+
     /// Pages of memory that are not all zeros.
     pub fn pages(&self) -> usize {
         self.memory.iter().count()

@@ -143,7 +143,11 @@ impl Software {
         {
             return Stop::TripleFault { processor };
         }
+        let mut progress = Progress::default();
         loop {
+            if !progress.is_made(around) {
+                return Stop::Idle;
+            }
             if !self.settle(around) {
                 return Stop::Triggered;
             }
@@ -260,6 +264,26 @@ impl Software {
             Leave::Shutdown => Some(Stop::TripleFault { processor: current }),
             Leave::Missing(what) => Some(Stop::Missing { processor: current, what }),
         }
+    }
+}
+
+/// Whether anything happens at all. A state out of a file may be one that no run leads to, in which a device is forever due or a
+/// processor can forever run and does not.
+#[derive(Default)]
+struct Progress {
+    at: (u64, VirtualTime),
+    rounds: u32,
+}
+
+impl Progress {
+    /// Far more than what is due at one instant.
+    const MOST: u32 = 10_000;
+
+    fn is_made(&mut self, around: &Around<'_>) -> bool {
+        let at = (*around.instructions, around.clock.now());
+        self.rounds = if at == self.at { self.rounds + 1 } else { 0 };
+        self.at = at;
+        self.rounds < Self::MOST
     }
 }
 

@@ -137,7 +137,9 @@ fn unpack(header: Header, body: &[u8]) -> Result<Snapshot, SnapshotError> {
         decoder.read_exact(&mut number).and_then(|()| decoder.read_exact(&mut page)).map_err(broken)?;
         let number = u64::from(u32::from_le_bytes(number));
         if number < next || number >= count {
-            return Err(wrong(format!("page {number} after page {next} of {count}, at place {index}")));
+            return Err(wrong(format!(
+                "page {number} at place {index}, where only {next} to {count} can be"
+            )));
         }
         if page == ZERO {
             return Err(wrong(format!("page {number} is there and all zeros")));

@@ -3,16 +3,15 @@
 
 use super::MachineState;
 
-/// The most processors a machine can have: xAPIC ids have 8 bits, and one of them means everyone.
-const MOST_PROCESSORS: u32 = 255;
 /// Clocks and counters that no run reaches (146 years), so that nothing overflows when it adds to them.
 const FAR: u64 = 1 << 62;
 
 /// The first thing that does not fit, for the reader.
 pub fn check(state: &MachineState) -> Result<(), String> {
     let MachineState { config, processors, board: _, clock, scheduler, instructions, power: _ } = state;
+    config.check().map_err(|error| error.to_string())?;
     let count = processors.len();
-    if config.processors == 0 || config.processors > MOST_PROCESSORS || count != config.processors as usize {
+    if count != config.processors as usize {
         return Err(format!("{} processors, and the states of {count}", config.processors));
     }
     for (number, cpu) in processors.iter().enumerate() {

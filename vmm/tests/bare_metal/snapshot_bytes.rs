@@ -16,7 +16,7 @@ fn base(byte: u8) -> Arc<dyn Base> {
 fn drives() -> Vec<Drive> {
     let drive = |id, front_end, media| Drive {
         front_end,
-        disk: Disk::new(DiskConfig { id, ..DiskConfig::default() }, media),
+        disk: Disk::new(DiskConfig { id, ..DiskConfig::default() }, media).unwrap(),
     };
     let mut changed = Media::over(base(7)).unwrap();
     changed.write(8192, &[1; 512]).unwrap();
@@ -79,8 +79,8 @@ fn what_is_no_snapshot_is_refused_with_the_reason() {
     };
     let page = |number: u32, byte: u8| [&number.to_le_bytes()[..], &[byte; 4096]].concat();
     let pages = |pages: &[Vec<u8>]| Parts { pages: pages.concat(), ..parts.clone() }.to_bytes();
-    // 1 GiB of zeros in 32 KiB.
-    let bomb = zstd::encode_all(std::io::Read::take(std::io::repeat(0), 1 << 30), 19).unwrap();
+    // 256 MiB of zeros in a few KiB.
+    let bomb = zstd::encode_all(std::io::Read::take(std::io::repeat(0), 1 << 28), 1).unwrap();
     let cases: Vec<(&str, Vec<u8>)> = vec![
         ("nothing", Vec::new()),
         ("a text", b"kjvm scenario".to_vec()),
@@ -194,9 +194,10 @@ fn a_base_that_cannot_be_read_is_named() {
             Err(devices::disk::BaseError::Host { offset, reason: "gone".into() })
         }
     }
-    let disk = Disk::new(DiskConfig { id: 9, ..DiskConfig::default() }, Media::over(Arc::new(Gone)).unwrap());
+    let disk = Disk::new(DiskConfig { id: 9, ..DiskConfig::default() }, Media::over(Arc::new(Gone)).unwrap())
+        .unwrap();
     let drive = Drive { front_end: FrontEnd::Virtio, disk };
-    let mut machine = Machine::new(Config { memory: 1 << 20, ..Config::default() }, vec![drive]).unwrap();
+    let mut machine = Machine::new(Config { memory: 16 << 20, ..Config::default() }, vec![drive]).unwrap();
     let error = machine.snapshot().write_to(Vec::new()).unwrap_err();
     assert_eq!(error.to_string(), "disk 9: the base cannot be read at byte 0: gone");
 }
