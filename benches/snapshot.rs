@@ -1,5 +1,6 @@
 //! Snapshots of a booted kernel with a disk of 10,000 changed blocks: how long it takes to make one, to go back to one, to read one from
 //! bytes, and to hash memory.
+#![allow(clippy::expect_used, reason = "a bench may panic")]
 
 use std::hint::black_box;
 use std::sync::Arc;
