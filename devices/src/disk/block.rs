@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::de::{self, SeqAccess, Visitor};
+use serde::de;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::BLOCK;
@@ -92,34 +92,10 @@ impl Serialize for Contents {
 
 impl<'de> Deserialize<'de> for Contents {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_bytes(OneBlock)
-    }
-}
-
-/// Formats differ in how they give bytes: as bytes, or as a sequence of numbers.
-struct OneBlock;
-
-impl<'de> Visitor<'de> for OneBlock {
-    type Value = Contents;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{BYTES} bytes")
-    }
-
-    fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Contents, E> {
-        let bytes = <[u8; BYTES]>::try_from(bytes).map_err(|_| E::invalid_length(bytes.len(), &self))?;
-        Ok(Contents(Arc::new(bytes)))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut numbers: A) -> Result<Contents, A::Error> {
-        let mut bytes = Vec::with_capacity(BYTES);
-        while let Some(byte) = numbers.next_element()? {
-            if bytes.len() == BYTES {
-                return Err(de::Error::invalid_length(BYTES + 1, &self));
-            }
-            bytes.push(byte);
-        }
-        self.visit_bytes(&bytes)
+        let bytes = serde_bytes::ByteBuf::deserialize(deserializer)?;
+        let bytes = <[u8; BYTES]>::try_from(bytes.as_slice())
+            .map_err(|_| de::Error::invalid_length(bytes.len(), &"the 4096 bytes of a block"))?;
+        Ok(Self(Arc::new(bytes)))
     }
 }
 

@@ -12,7 +12,7 @@ use crate::VirtualTime;
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Contents {
     /// These bytes: whole sectors.
-    Data(Arc<[u8]>),
+    Data(#[serde(with = "bytes")] Arc<[u8]>),
     /// Zeros.
     Zeros,
     /// Nothing anybody needs: zeros, from when it is done.
@@ -46,4 +46,19 @@ pub struct Change {
     pub accepted: VirtualTime,
     /// When it was completed. None: in flight, or forgotten by its front end.
     pub completed: Option<VirtualTime>,
+}
+
+/// In one piece, not byte by byte.
+mod bytes {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(data: &Arc<[u8]>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(data)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<[u8]>, D::Error> {
+        Ok(serde_bytes::ByteBuf::deserialize(deserializer)?.into_vec().into())
+    }
 }
