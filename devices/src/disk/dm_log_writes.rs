@@ -37,7 +37,8 @@ const DISCARDED: u64 = 64 << 11;
 /// In which order writes appear.
 ///
 /// In both, a FLUSH entry says what it says to every reader of the format: all before it is durable. So a flush that was not completed is
-/// left out, and a write that was completed while a flush was under way comes after it.
+/// left out, and a write that was completed while a flush was under way comes after it. Of a disk that lies, a FLUSH entry is what the
+/// guest was told.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Order {
     /// In the order of completion, as QEMU's `blklogwrites` writes them.

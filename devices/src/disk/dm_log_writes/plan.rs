@@ -39,8 +39,12 @@ pub(super) struct Plan<'a> {
     places: BTreeMap<u64, usize>,
     /// What was written out already, as long as something accepted before it was not.
     overtook: BTreeMap<usize, &'a [(Extent, Contents)]>,
-    /// Flushes in flight, by number: the place of their acceptance.
-    flushes: BTreeMap<u64, usize>,
+    /// Numbers of the flushes in flight.
+    flushes: BTreeSet<u64>,
+    /// In the order of durability: what just became durable, by the entry that ended it and that accepted it; and whether a flush did
+    /// that, which is written out after them.
+    durable: Vec<(Option<usize>, usize)>,
+    flushed: bool,
     /// How often each mark occurred.
     marks: BTreeMap<PowerMark, u32>,
 }
@@ -58,13 +62,18 @@ impl<'a> Plan<'a> {
             waiting: BTreeMap::new(),
             places: BTreeMap::new(),
             overtook: BTreeMap::new(),
-            flushes: BTreeMap::new(),
+            flushes: BTreeSet::new(),
+            durable: Vec::new(),
+            flushed: false,
             marks: BTreeMap::new(),
         };
         for (place, Entry { record, .. }) in log.entries().enumerate() {
+            if !matches!(record, Record::Durable { .. }) {
+                plan.left_cache();
+            }
             match record {
                 Record::Accepted { request, operation: Operation::Flush } => {
-                    plan.flushes.insert(*request, place);
+                    plan.flushes.insert(*request);
                     if order == Order::Completion && completed.contains(&place) {
                         plan.items.push(Item::Flush);
                     }
@@ -78,9 +87,10 @@ impl<'a> Plan<'a> {
                 Record::Failed { request } => plan.ended(*request, place, false, order),
                 Record::Durable { request } => {
                     if order == Order::Durability
-                        && let Some(accepted) = plan.places.get(request).copied()
+                        && let Some(accepted) = plan.places.get(request)
+                        && let Some(waiting) = plan.waiting.get(accepted)
                     {
-                        plan.write(accepted, false);
+                        plan.durable.push((waiting.ended, *accepted));
                     }
                 }
                 Record::Power(mark) => {
@@ -93,16 +103,15 @@ impl<'a> Plan<'a> {
                 Record::Author { .. } => {}
             }
         }
+        plan.left_cache();
         plan.items.push(Item::Mark("end".into()));
         plan.lost(&[]);
         plan.items
     }
 
     fn ended(&mut self, request: u64, place: usize, done: bool, order: Order) {
-        if let Some(flush) = self.flushes.remove(&request) {
-            if done && order == Order::Durability {
-                self.flushed(flush);
-            }
+        if self.flushes.remove(&request) {
+            self.flushed = done && order == Order::Durability;
             return;
         }
         let Some(accepted) = self.places.get(&request).copied() else { return };
@@ -114,15 +123,14 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// A flush that was accepted there is done.
-    fn flushed(&mut self, accepted: usize) {
-        let covered = |(place, waiting): (&usize, &Waiting<'_>)| {
-            waiting.ended.filter(|ended| *ended < accepted).map(|ended| (ended, *place))
-        };
-        let mut covered: Vec<(usize, usize)> = self.waiting.iter().filter_map(covered).collect();
-        covered.sort_unstable();
-        covered.into_iter().for_each(|(_, place)| self.write(place, false));
-        self.items.push(Item::Flush);
+    /// Writes out what just became durable, in the order of completion, and the flush that made it so.
+    fn left_cache(&mut self) {
+        let mut durable = std::mem::take(&mut self.durable);
+        durable.sort_unstable();
+        durable.into_iter().for_each(|(_, accepted)| self.write(accepted, false));
+        if std::mem::take(&mut self.flushed) {
+            self.items.push(Item::Flush);
+        }
     }
 
     /// Writes a request out, but for the sectors that later ones changed already.

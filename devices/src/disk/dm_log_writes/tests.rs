@@ -21,7 +21,8 @@ struct Played {
     start: Image,
     requests: Vec<Request>,
     now: u64,
-    /// What was completed when each flush that was completed was accepted, by place; what was durable when it was completed.
+    /// What was completed when each flush that was completed was accepted, by place; what was durable after it was completed, and
+    /// after everything that became durable right then.
     flushed: Vec<(usize, Image, Image)>,
     /// What was completed, and what was durable, at each cut.
     cuts: Vec<(Image, Image)>,
@@ -137,6 +138,8 @@ impl Played {
                 let ended: Vec<u64> =
                     self.requests.iter().filter(|r| r.ended && !r.durable).map(|r| r.number).collect();
                 if !ended.is_empty() {
+                    // Right after a flush it would count as the flush's doing.
+                    self.push(Record::Note("idle".into()));
                     self.becomes_durable(&[ended[which % ended.len()]]);
                 }
             }
@@ -289,6 +292,7 @@ fn both_orders_of_the_same_log() {
         log.push(VirtualTime(0), Record::Accepted { request, operation: Operation::Change { fua, changes } });
     };
     let end = |log: &mut WriteLog, request| log.push(VirtualTime(0), Record::Completed { request });
+    let durable = |log: &mut WriteLog, request| log.push(VirtualTime(0), Record::Durable { request });
     let flush = |log: &mut WriteLog, request| {
         log.push(VirtualTime(0), Record::Accepted { request, operation: Operation::Flush })
     };
@@ -300,7 +304,10 @@ fn both_orders_of_the_same_log() {
     write(&mut log, d, true);
     end(&mut log, b);
     end(&mut log, d);
+    durable(&mut log, d);
     end(&mut log, f);
+    durable(&mut log, a);
+    durable(&mut log, c);
     write(&mut log, lost, false);
     flush(&mut log, 7);
     let rest = ["end", "6+1 [6]"];

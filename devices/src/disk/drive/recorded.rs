@@ -75,6 +75,12 @@ fn configs() -> impl Strategy<Value = DiskConfig> {
                 outcome: FaultOutcome::Fails(Applied::Units(1)),
                 ..Fault::default()
             };
+            let lie = Fault {
+                kind: Some(Kind::Flush),
+                nth: Some(1),
+                outcome: FaultOutcome::Lies,
+                ..Fault::default()
+            };
             DiskConfig {
                 latency: Latency { read: 5, write: 5, flush: 5, discard: 5, kibibyte: 1 },
                 cache: if through { CacheMode::WriteThrough } else { CacheMode::WriteBack },
@@ -82,7 +88,7 @@ fn configs() -> impl Strategy<Value = DiskConfig> {
                 destage_after: (destages && !through).then_some(20),
                 atomic_unit,
                 tie,
-                faults: vec![fault],
+                faults: vec![fault, lie],
                 log: true,
                 ..DiskConfig::default()
             }
