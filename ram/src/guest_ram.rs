@@ -36,6 +36,14 @@ pub struct GuestRam {
     regions: [Region; 2],
 }
 
+/// A contiguous part of this process's memory.
+pub(crate) struct Extent {
+    /// Address of the first byte.
+    pub host: usize,
+    /// How many.
+    pub bytes: usize,
+}
+
 #[derive(Debug, Clone, Default)]
 struct Region {
     first_frame: u64,
@@ -82,6 +90,12 @@ impl GuestRam {
     /// For copying in and out.
     pub fn memory(&self) -> &GuestMemory {
         &self.memory
+    }
+
+    /// Where its parts lie in this process.
+    pub(crate) fn extents(&self) -> impl Iterator<Item = Extent> + '_ {
+        let bytes = |region: &Region| (region.frames * PAGE_SIZE) as usize;
+        self.regions.iter().map(move |region| Extent { host: region.host, bytes: bytes(region) })
     }
 
     /// Size in bytes.

@@ -8,6 +8,7 @@
 
 mod guest_ram;
 mod marks;
+mod noise;
 
 pub use guest_ram::{GuestRam, MAX_BYTES, RamError};
 pub use marks::PageMarks;

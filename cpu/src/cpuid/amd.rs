@@ -89,7 +89,7 @@ impl CpuState {
                 const BEHAVIOUR: u32 = 1 << 2 | 1 << 6;
                 /// Not vulnerable to speculative return stack overflow, and to transient scheduler attacks.
                 const OVERFLOW: u32 = 1 << 29;
-                const SCHEDULER: u32 = 1 << 1 | 1 << 2;
+                const SCHEDULER: u32 = 1 << 1 | 1 << 2 | 1 << 7;
                 Leaf { eax: BEHAVIOUR | flaws(OVERFLOW), ecx: flaws(SCHEDULER), ..Leaf::default() }
             }
             _ => Leaf::default(),
