@@ -16,6 +16,8 @@ pub struct Failure {
     pub message: String,
     /// Whose fault it is.
     pub code: Code,
+    /// Shown instead of the message, where there is more to show than words.
+    pub report: Option<miette::Report>,
 }
 
 /// Exit codes beside success; 1 says that a check failed, which is no failure of the command.
@@ -38,7 +40,7 @@ impl From<Code> for ExitCode {
 impl Failure {
     /// A failure with a message.
     pub fn new(code: Code, message: impl ToString) -> Self {
-        Self { message: message.to_string(), code }
+        Self { message: message.to_string(), code, report: None }
     }
 }
 

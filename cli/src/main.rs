@@ -5,6 +5,7 @@ mod failure;
 mod kernels;
 mod output;
 mod progress;
+mod run;
 mod terminal;
 
 use std::process::ExitCode;
@@ -36,6 +37,8 @@ struct Arguments {
 enum Command {
     /// Boot a kernel on the software engine, its console on the terminal. Ctrl-C ends it.
     Boot(Box<boot::Boot>),
+    /// Run scenarios: each ends in a verdict with its evidence.
+    Run(run::Run),
     /// The kernels that run inside the machine: compile, fetch, examine, remove.
     #[command(subcommand)]
     Kernels(kernels::Command),
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
     output::set_up(level(&arguments));
     let result = match arguments.command {
         Command::Boot(command) => boot::run(&command, arguments.quiet),
+        Command::Run(command) => run::run(&command, arguments.quiet),
         Command::Kernels(command) => kernels::run(command, arguments.quiet),
     };
     match result {
@@ -65,6 +69,6 @@ fn level(arguments: &Arguments) -> LevelFilter {
 
 fn report(failure: Failure) -> ExitCode {
     // Every message of ours is complete with its cause, so the chain of causes would say it twice.
-    eprintln!("{:?}", miette::Report::msg(failure.message));
+    eprintln!("{:?}", failure.report.unwrap_or_else(|| miette::Report::msg(failure.message)));
     failure.code.into()
 }

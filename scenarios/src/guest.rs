@@ -7,6 +7,7 @@ use agent_link::{Conversation, Event};
 use agent_protocol::message::{Answer, Ask, Failure, Ready};
 use devices::PowerRequest;
 use thiserror::Error;
+use vmm::trigger::{Match, Triggers};
 use vmm::{Limit, Machine, Stop};
 
 use crate::tape::Tape;
@@ -22,6 +23,9 @@ pub enum GuestError {
     /// The machine stopped.
     #[error("the machine stopped while the agent was waited for: {0:?}")]
     Stopped(Stop),
+    /// What was watched for happened; the machine stands where it happened.
+    #[error("stopped by a trigger at instruction {}", .0.at.instructions)]
+    Triggered(Match),
     /// Too long.
     #[error("no word from the agent within {} s of the guest's time", .within / 1_000_000_000)]
     Silent {
@@ -45,6 +49,10 @@ pub struct Guest {
     pub machine: Machine,
     /// What it said.
     pub tape: Tape,
+    /// What it is to stop at.
+    triggers: Triggers,
+    /// How many of those that matched have been told of.
+    told: usize,
     conversation: Conversation,
     /// Came back before anybody waited for it.
     arrived: Option<Ready>,
@@ -55,7 +63,46 @@ impl Guest {
     pub fn new(machine: Machine) -> Self {
         let mut tape = Tape::default();
         tape.stop_for_agent = true;
-        Self { machine, tape, conversation: Conversation::default(), arrived: None }
+        Self {
+            machine,
+            tape,
+            triggers: Triggers::default(),
+            told: 0,
+            conversation: Conversation::default(),
+            arrived: None,
+        }
+    }
+
+    /// Stops at these from now on, and at no others: what is under way then ends with [`GuestError::Triggered`].
+    pub fn watch_for(&mut self, triggers: Triggers) {
+        self.triggers = triggers;
+        self.told = 0;
+    }
+
+    /// What is watched for, to watch for more.
+    pub fn triggers_mut(&mut self) -> &mut Triggers {
+        &mut self.triggers
+    }
+
+    /// Whether something that was watched for happened and nobody was told yet.
+    ///
+    /// # Errors
+    /// [`GuestError::Triggered`].
+    pub fn untold(&mut self) -> Result<(), GuestError> {
+        match self.triggers.matched().get(self.told) {
+            Some(found) => {
+                self.told += 1;
+                Err(GuestError::Triggered(*found))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn run(&mut self, limit: Limit) -> Result<Stop, GuestError> {
+        self.untold()?;
+        let stop = self.machine.run_to(&mut self.triggers, limit, &mut self.tape);
+        self.untold()?;
+        Ok(stop)
     }
 
     /// Waits until an agent is ready, at most this many nanoseconds of the guest's time.
@@ -117,7 +164,7 @@ impl Guest {
     pub fn run_to_power_request(&mut self, within: u64) -> Result<PowerRequest, GuestError> {
         let limit = Limit { time: Some(self.machine.now().after(within)), instructions: None };
         loop {
-            match self.machine.run(limit, &mut self.tape) {
+            match self.run(limit)? {
                 Stop::Power(request) => return Ok(request),
                 Stop::Triggered => {}
                 Stop::Time => return Err(GuestError::Silent { within }),
@@ -136,7 +183,16 @@ impl Guest {
     pub fn rest(&mut self, nanoseconds: u64) {
         let end = self.machine.now().after(nanoseconds);
         let limit = Limit { time: Some(end), instructions: None };
-        while self.machine.run(limit, &mut self.tape) == Stop::Triggered {}
+        // A trigger that matches here is told of by whatever comes next.
+        while self.run_quietly(limit) == Stop::Triggered {}
+    }
+
+    fn run_quietly(&mut self, limit: Limit) -> Stop {
+        let before = self.triggers.matched().len();
+        match self.machine.run_to(&mut self.triggers, limit, &mut self.tape) {
+            Stop::Triggered if self.triggers.matched().len() > before => Stop::Time,
+            stop => stop,
+        }
     }
 
     /// The next event that is not noise.
@@ -149,7 +205,7 @@ impl Guest {
                 self.machine.receive(1, &outgoing, REPLY_AFTER, &mut self.tape);
             }
             let limit = Limit { time: Some(speak.min(end)), instructions: None };
-            match self.machine.run(limit, &mut self.tape) {
+            match self.run(limit)? {
                 Stop::Triggered if self.tape.has_matched() => {
                     return Err(GuestError::Stopped(Stop::Triggered));
                 }

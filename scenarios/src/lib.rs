@@ -1,9 +1,17 @@
 //! What happens to a machine, and whether it behaved.
 
+pub mod checks;
 pub mod guest;
 pub mod kernel;
+pub mod kernels;
+pub mod lab;
+pub mod language;
+pub mod report;
+pub mod run;
 pub mod tape;
 
 pub use guest::{Guest, GuestError};
 pub use kernel::{Kernel, KernelError};
+pub use language::Scenario;
+pub use report::{Report, Verdict};
 pub use tape::Tape;

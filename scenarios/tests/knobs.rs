@@ -367,7 +367,7 @@ fn the_reset_line_restarts_counters() {
         guest.machine.processors().map(|processor| processor.tsc(now)).collect()
     };
     assert!(tsc(&guest).iter().all(|tsc| *tsc > SECOND));
-    guest.machine.reset_line(&mut guest.tape);
+    guest.machine.reset_line(&mut guest.tape).unwrap();
     assert_eq!(tsc(&guest), [0, 0]);
     guest.power_lost();
     boot(&mut guest.machine, KERNEL, Entry::Pvh, &COMMAND_LINE.replace("epoch=1000", "epoch=2000"));
