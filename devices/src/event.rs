@@ -73,7 +73,9 @@ pub enum DiskStep {
     Completed,
     /// The guest is told that it failed.
     Failed,
-    /// What it changed survives a power cut. Comes after [`DiskStep::Completed`], of flushes and reads never.
+    /// Nothing of what it changed can be lost to a power cut any more: it survives, or a later version of it does. Of flushes and reads
+    /// never. Comes after [`DiskStep::Completed`], or after [`DiskStep::Failed`] of a write that was applied and failed; alone if a
+    /// reset of the front end forgot the request.
     Durable,
 }
 

@@ -114,11 +114,13 @@ impl Media {
         if part.is_empty() { Ok(()) } else { base.read(offset, part) }
     }
 
-    /// Changes contents. The range lies within the disk.
+    /// Changes contents. What lies beyond the end is left out.
     ///
     /// # Errors
     /// [`BaseError`]: the rest of a block that is written in part comes from the base. Nothing is written then.
     pub fn write(&mut self, offset: u64, from: &[u8]) -> Result<(), BaseError> {
+        let there = usize::try_from(self.bytes.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let from = from.get(..there).unwrap_or(from);
         self.all_or_nothing(|media| media.write_blocks(offset, from))
     }
 
@@ -148,7 +150,7 @@ impl Media {
         change(self).inspect_err(|_| self.changed = before)
     }
 
-    /// Makes a change. Its extent lies within the disk.
+    /// Makes a change.
     ///
     /// # Errors
     /// As [`Media::write`].
@@ -162,7 +164,7 @@ impl Media {
         }
     }
 
-    /// Makes a range zero, which lies within the disk.
+    /// Makes a range zero. What lies beyond the end is left out.
     ///
     /// # Errors
     /// As [`Media::write`].
@@ -171,7 +173,7 @@ impl Media {
     }
 
     fn zero_blocks(&mut self, offset: u64, length: u64) -> Result<(), BaseError> {
-        let end = offset.saturating_add(length);
+        let end = offset.saturating_add(length).min(self.bytes);
         let mut offset = offset;
         while offset < end {
             let number = offset / BLOCK;
@@ -303,6 +305,56 @@ mod tests {
             let text = serde_json::to_string(&media).unwrap();
             prop_assert!(serde_json::from_str::<Media>(&text).unwrap() == media);
         }
+    }
+
+    #[test]
+    fn what_lies_beyond_the_end_is_left_out() {
+        let mut media = Media::blank(1024).unwrap();
+        media.write(512, &[1; 1024]).unwrap();
+        media.write(u64::MAX, &[1; 8192]).unwrap();
+        media.zero(1000, u64::MAX).unwrap();
+        let mut bytes = [2; 2048];
+        media.read(0, &mut bytes).unwrap();
+        let ones: Vec<usize> = (0..2048).filter(|at| bytes[*at] != 0).collect();
+        assert_eq!(ones, (512..1000).collect::<Vec<_>>());
+        assert_eq!(media.changed_blocks().collect::<Vec<_>>(), [0]);
+    }
+
+    #[test]
+    fn what_was_written_in_another_way_is_written_the_same() {
+        let text = |write: &dyn Fn(&mut Media)| {
+            let mut media = Media::blank(64 << 10).unwrap();
+            write(&mut media);
+            serde_json::to_string(&media).unwrap()
+        };
+        let at_once = text(&|media| media.write(4096, &[7; 8192]).unwrap());
+        let in_parts = text(&|media| {
+            media.write(40_960, &[9; 512]).unwrap();
+            for sector in (8..24).rev() {
+                media.write(512 * sector, &[7; 512]).unwrap();
+            }
+            media.write(40_960, &[0; 512]).unwrap();
+        });
+        assert_eq!(at_once, in_parts);
+    }
+
+    #[test]
+    fn a_copy_and_its_original_do_not_see_each_other() {
+        let mut media = Media::blank(64 << 10).unwrap();
+        media.write(0, &[1; 4096]).unwrap();
+        let mut copy = media.clone();
+        copy.write(0, &[2; 512]).unwrap();
+        media.write(4096, &[3; 4096]).unwrap();
+        let first = |media: &Media| {
+            [0, 512, 4096].map(|at| {
+                let mut byte = [0];
+                media.read(at, &mut byte).unwrap();
+                byte[0]
+            })
+        };
+        assert_eq!((first(&media), first(&copy)), ([1, 1, 3], [2, 1, 0]));
+        assert_eq!(media.with(media.differences(&copy)), copy);
+        assert_eq!(media.differences(&copy).iter().map(|(number, _)| *number).collect::<Vec<_>>(), [0, 1]);
     }
 
     #[test]
