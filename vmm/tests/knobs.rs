@@ -24,6 +24,9 @@ fn an_impossible_machine_is_refused() {
     let refused = machine.power_cycle_as(quantum, 5, &mut Nobody);
     assert!(matches!(refused, Err(MachineError::Invalid(InvalidConfig::Quantum))), "{refused:?}");
     assert_eq!(machine.digest(), before, "nothing happened");
+    let refused = machine.reconfigure(Config::default()).unwrap_err().to_string();
+    assert!(refused.contains("change the configuration of") && refused.contains("on (S0)"), "{refused}");
+    assert_eq!(machine.digest(), before, "nothing happened");
 }
 
 #[test]
@@ -36,7 +39,15 @@ fn while_power_is_off_the_machine_becomes_another() {
         bios_date: Date { year: 0, month: 1, day: 1 },
         ..Config::default()
     };
-    machine.power_cycle_as(changed.clone(), 5_000_000_000, &mut Nobody).unwrap();
+    machine.power_cut(&mut vmm::power::nothing_unflushed, &mut Nobody).unwrap();
+    machine.reconfigure(changed.clone()).unwrap();
+    let off = machine.snapshot();
+    assert_eq!(
+        vmm::Machine::from_snapshot(&off).unwrap().config(),
+        &changed,
+        "a machine that is off is one, too"
+    );
+    machine.power_on(5_000_000_000, &mut Nobody).unwrap();
     assert_eq!(machine.config(), &changed);
     assert_eq!((machine.processors().count(), machine.ram().bytes()), (3, 16 << 20));
     assert!(machine.board().hpet.is_none());
