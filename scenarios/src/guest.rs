@@ -126,6 +126,14 @@ impl Guest {
     /// [`GuestError`].
     pub fn ask(&mut self, ask: &Ask, within: u64) -> Result<Answer, GuestError> {
         self.say(ask)?;
+        self.answer(within)
+    }
+
+    /// Waits for the answer to what was asked before the machine was stopped.
+    ///
+    /// # Errors
+    /// [`GuestError`].
+    pub fn answer(&mut self, within: u64) -> Result<Answer, GuestError> {
         match self.next_event(within)? {
             Event::Reply { result, .. } => result.map_err(GuestError::Refused),
             Event::Ready(_) | Event::Going { .. } | Event::Noise(_) => Err(GuestError::WentAway),
@@ -206,7 +214,7 @@ impl Guest {
             }
             let limit = Limit { time: Some(speak.min(end)), instructions: None };
             match self.run(limit)? {
-                Stop::Triggered if self.tape.has_matched() => {
+                Stop::Triggered if self.tape.take_matched() => {
                     return Err(GuestError::Stopped(Stop::Triggered));
                 }
                 Stop::Triggered => {}

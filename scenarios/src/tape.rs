@@ -24,15 +24,15 @@ pub struct Tape {
 pub type Watcher = Box<dyn FnMut(Moment, &Event) -> bool>;
 
 impl Tape {
-    /// Stops the machine in the event that the watcher picks, once.
+    /// Stops the machine in each event that the watcher picks.
     pub fn watch(&mut self, watcher: Watcher) {
         self.watcher = Some(watcher);
         self.matched = false;
     }
 
-    /// Whether the watcher picked an event.
-    pub fn has_matched(&self) -> bool {
-        self.matched
+    /// Whether the watcher picked an event since the last call.
+    pub fn take_matched(&mut self) -> bool {
+        std::mem::take(&mut self.matched)
     }
 
     /// Also tells somebody of each byte of the console.
@@ -75,10 +75,7 @@ impl Tape {
 impl Observer for Tape {
     fn event(&mut self, at: Moment, event: Event) -> bool {
         let picked = self.watcher.as_mut().is_some_and(|watcher| watcher(at, &event));
-        if picked {
-            self.matched = true;
-            self.watcher = None;
-        }
+        self.matched |= picked;
         let heard = match event {
             Event::Serial { port: 0, byte } => self.hear(byte),
             Event::Serial { byte, .. } => {
@@ -109,7 +106,7 @@ mod tests {
         assert_eq!((tape.take_agent(), tape.console()), (b"a\n".to_vec(), "xokx".to_owned()));
     }
     #[test]
-    fn it_stops_once_in_the_event_that_is_watched_for() {
+    fn it_stops_in_the_event_that_is_watched_for() {
         let mut tape = Tape::default();
         let mut seen = 0;
         tape.watch(Box::new(move |_, event| {
@@ -118,6 +115,6 @@ mod tests {
         }));
         let mut debug = || tape.event(Moment::default(), Event::Debug { byte: 7 });
         assert_eq!([debug(), debug(), debug()], [false, true, false]);
-        assert!(tape.has_matched());
+        assert_eq!([tape.take_matched(), tape.take_matched()], [true, false]);
     }
 }

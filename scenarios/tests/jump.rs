@@ -42,7 +42,7 @@ impl Sequence {
         });
         let scratch = disk_behind(setup.front_end, 1, Media::over(Arc::new(MemoryBase(bytes))).unwrap());
         let image = Partition { mib: 256, kind: PartitionKind::Image };
-        let mut lab = Lab::started(setup, &primary_arguments(SAVER_REGION), &[image], vec![scratch]);
+        let mut lab = Lab::started_with(setup, &primary_arguments(SAVER_REGION), &[image], scratch);
         let Answer::MemoryMap { ranges, total } = ask(&mut lab.guest, &Ask::MemoryMap { skip: 0 }) else {
             give_up(&lab.guest, "no memory map")
         };

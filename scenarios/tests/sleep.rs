@@ -4,7 +4,7 @@
 mod common;
 
 use agent_protocol::message::{Ask, HibernateMode, SuspendState};
-use common::lab::{Lab, Mark, Setup, twice};
+use common::lab::{IMAGE, Lab, Mark, Setup, swap_signature, twice};
 use common::{
     COMMAND_LINE, PATIENCE, SECOND, boot, depart, falls_asleep, give_up, guest, returns, start_workloads,
     wait_ready, workloads_are_clean,
@@ -36,17 +36,21 @@ fn known(kernel: &str) -> Option<Known> {
 
 /// Everything that needs no cold boot.
 fn stays_in_memory(setup: Setup) -> Vec<Mark> {
-    let mut lab = Lab::started(setup, "", &[], Vec::new());
+    let mut lab = Lab::started(setup);
     for _ in 0..2 {
         lab.s3_by_alarm();
     }
     for _ in 0..2 {
         lab.s2idle_by_alarm();
     }
-    for _ in 0..2 {
-        match (lab.swsusp_test_resume(), known(setup.kernel)) {
-            (None, None) => {}
-            (Some(failure), Some(known)) if failure.contains(known.error) => {}
+    let known = known(setup.kernel);
+    for _ in 0..if known.is_some() { 1 } else { 2 } {
+        match (lab.swsusp_test_resume(), &known) {
+            (Ok(()), None) => {}
+            // Worse: it leaves the image in swap, and the next cold boot would resume from it.
+            (Err(failure), Some(known)) if failure.contains(known.error) => {
+                assert_eq!(swap_signature(lab.disk().media()), IMAGE);
+            }
             (found, _) => give_up(&lab.guest, &format!("test_resume: {found:?}")),
         }
     }
@@ -55,7 +59,7 @@ fn stays_in_memory(setup: Setup) -> Vec<Mark> {
 
 /// Everything that ends in a cold boot, and hybrid sleep, which may.
 fn comes_back_from_disk(setup: Setup) -> Vec<Mark> {
-    let mut lab = Lab::started(setup, "", &[], Vec::new());
+    let mut lab = Lab::started(setup);
     for _ in 0..2 {
         lab.swsusp_platform();
     }
@@ -140,12 +144,27 @@ fn swsusp_reboot() {
     workloads_are_clean(&mut guest);
 }
 
+/// Hibernation flushes no disk, whatever it says (`flush_swap_writer` writes the last page of the map). An NVMe drive is stopped before S3,
+/// which empties its cache; virtio-blk has no such thing, and if the power fails then, the image is gone.
+#[test]
+fn the_image_of_hybrid_sleep_is_in_the_cache_of_virtio_blk() {
+    for (front_end, survives) in [(FrontEnd::Virtio, false), (FrontEnd::Nvme, true)] {
+        let mut lab = Lab::started(Setup { kernel: KERNEL, processors: 1, front_end });
+        lab.falls_into_hybrid_sleep();
+        assert_eq!(swap_signature(lab.disk().media()), IMAGE);
+        assert_eq!(swap_signature(lab.disk().durable()) == IMAGE, survives, "{front_end:?}");
+        if !survives {
+            // The session is lost; what it had synced is not.
+            lab.finish();
+        }
+    }
+}
+
 /// Linux stops an NVMe drive before S3, with notice, because the platform may cut its power there; it touches no power state of the
 /// drive's own. One stop a cycle, and the one at the end of power.
 #[test]
 fn a_drive_is_stopped_once_in_each_s3() {
-    let mut lab =
-        Lab::started(Setup { kernel: KERNEL, processors: 1, front_end: FrontEnd::Nvme }, "", &[], Vec::new());
+    let mut lab = Lab::started(Setup { kernel: KERNEL, processors: 1, front_end: FrontEnd::Nvme });
     let mut seen = vec![lab.transitions()];
     for _ in 0..2 {
         lab.s3_by_alarm();

@@ -7,10 +7,11 @@ use std::time::Instant;
 use agent_link::filesystem;
 use agent_protocol::message::{Ask, HibernateMode, Partition, ReadyWhy, SuspendState};
 use devices::acpi_pm::SleepState;
-use devices::disk::{BLOCK, Disk, Media};
+use devices::disk::{BLOCK, BaseError, Disk, DiskConfig, Media};
 use devices::pci::Function;
 use devices::pci::nvme::Transitions;
 use scenarios::Guest;
+use vmm::power::{PowerState, everything_accepted, nothing_unflushed};
 use vmm::{Config, Digest, Drive, Entry, FrontEnd, Machine};
 
 use super::{
@@ -19,10 +20,13 @@ use super::{
 };
 
 const MIB: u64 = 1 << 20;
-/// Bytes of the disk before its first partition, and in it.
-const EXT4: std::ops::Range<u64> = MIB..65 * MIB;
+/// The first partition, in bytes.
+pub const EXT4: std::ops::Range<u64> = MIB..65 * MIB;
 /// Where the swap partition's signature is: the last bytes of its first page.
 const SWAP_SIGNATURE: u64 = EXT4.end + 4096 - 10;
+
+/// What it is while there is an image to resume from.
+pub const IMAGE: [u8; 10] = *b"S1SUSPEND\0";
 
 /// A kernel, and what it runs on.
 #[derive(Debug, Clone, Copy)]
@@ -58,19 +62,32 @@ pub struct Lab {
     pub setup: Setup,
     boots: u32,
     /// Records in the journal on ext4 that are known to be synced.
-    synced: u64,
+    pub synced: u64,
     marks: Vec<Mark>,
     /// On the host's clock, for those who read.
     begun: Instant,
 }
 
 impl Lab {
-    /// Boots on a blank disk, with ext4, swap, all workloads, and these partitions beside.
-    pub fn started(setup: Setup, arguments: &str, others: &[Partition], more: Vec<Drive>) -> Self {
+    /// Boots on a blank disk, with ext4, swap, and all workloads.
+    pub fn started(setup: Setup) -> Self {
+        Self::started_on(setup, DiskConfig::default())
+    }
+
+    /// The same on a blank disk that is not as disks are.
+    pub fn started_on(setup: Setup, disk: DiskConfig) -> Self {
+        let disk = Disk::new(disk, Media::blank(320 * MIB).unwrap()).unwrap();
+        Self::of(setup, "", &[], vec![Drive { front_end: setup.front_end, disk }])
+    }
+
+    /// The same with more arguments of the kernel, with these partitions beside, and with another disk.
+    pub fn started_with(setup: Setup, arguments: &str, others: &[Partition], more: Drive) -> Self {
         let room: u64 = others.iter().map(|partition| u64::from(partition.mib)).sum();
         let media = Media::blank((320 + room) * MIB).unwrap();
-        let mut drives = vec![disk_behind(setup.front_end, 0, media)];
-        drives.extend(more);
+        Self::of(setup, arguments, others, vec![disk_behind(setup.front_end, 0, media), more])
+    }
+
+    fn of(setup: Setup, arguments: &str, others: &[Partition], drives: Vec<Drive>) -> Self {
         let Setup { processors, .. } = setup;
         let config = Config { processors, memory: memory(setup.kernel), ..Config::default() };
         let mut machine = Machine::new(config, drives).unwrap();
@@ -106,9 +123,7 @@ impl Lab {
     }
 
     fn swap_signature(&self) -> [u8; 10] {
-        let mut signature = [0; 10];
-        self.disk().media().read(SWAP_SIGNATURE, &mut signature).unwrap();
-        signature
+        swap_signature(self.disk().media())
     }
 
     /// How often the driver of the first disk, which is NVMe, has stopped and started it since power came on.
@@ -126,18 +141,28 @@ impl Lab {
         falls_asleep(&mut self.guest, SleepState::S3);
     }
 
-    /// Power is gone for a minute. A number for what boots next: its lines are not taken for those of earlier boots.
+    /// Power is gone for a minute, and of disks nothing survives that was not durable. A number for what boots next: its lines are not
+    /// taken for those of earlier boots.
     pub fn loses_power(&mut self) -> u32 {
-        self.guest.machine.power_cycle(60 * SECOND, &mut self.guest.tape).unwrap();
+        self.loses_power_and(nothing_unflushed)
+    }
+
+    fn loses_power_and(&mut self, survives: fn(&Disk) -> Result<Media, BaseError>) -> u32 {
+        let Guest { machine, tape, .. } = &mut self.guest;
+        if matches!(machine.power_state(), PowerState::S0 | PowerState::S3) {
+            machine.power_cut(&mut { survives }, tape).unwrap();
+        }
+        machine.power_on(60 * SECOND, tape).unwrap();
         self.guest.power_lost();
         self.boots += 1;
         self.boots * 1000
     }
 
-    /// A cold boot finds the image in swap and becomes the kernel that slept.
+    /// A cold boot finds the image in swap and becomes the kernel that slept. If the power failed in S3, the disk had the time to destage:
+    /// Linux flushes neither the image nor, on virtio-blk, the disk on its way to S3.
     fn resumes_after_a_cold_boot(&mut self) {
-        assert_eq!(self.swap_signature(), *b"S1SUSPEND\0", "no image in swap");
-        let epoch = self.loses_power();
+        assert_eq!(self.swap_signature(), IMAGE, "no image in swap");
+        let epoch = self.loses_power_and(everything_accepted);
         let line = command_line(self.setup.front_end, epoch);
         boot(&mut self.guest.machine, self.setup.kernel, Entry::Pvh, &line);
         if self.setup.is_stock() {
@@ -186,12 +211,17 @@ impl Lab {
         self.holds("swsusp shutdown");
     }
 
-    /// Hybrid sleep, out of which the alarm wakes the machine.
-    pub fn swsusp_suspend_wakes(&mut self) {
+    /// Writes an image, and then sleeps in S3, out of which an alarm would wake it.
+    pub fn falls_into_hybrid_sleep(&mut self) {
         ask(&mut self.guest, &Ask::SetAlarm { seconds: 30 });
         depart(&mut self.guest, &Ask::Hibernate { mode: HibernateMode::Suspend, pm_test: None });
         falls_asleep(&mut self.guest, SleepState::S3);
-        assert_eq!(self.swap_signature(), *b"S1SUSPEND\0", "no image in swap");
+    }
+
+    /// Hybrid sleep, out of which the alarm wakes the machine.
+    pub fn swsusp_suspend_wakes(&mut self) {
+        self.falls_into_hybrid_sleep();
+        assert_eq!(self.swap_signature(), IMAGE, "no image in swap");
         wakes(&mut self.guest);
         returns(&mut self.guest);
         self.holds("swsusp suspend, woken from RAM");
@@ -199,22 +229,32 @@ impl Lab {
 
     /// Hybrid sleep, in which power fails.
     pub fn swsusp_suspend_loses_power(&mut self) {
-        self.hibernates(HibernateMode::Suspend, SleepState::S3);
+        self.falls_into_hybrid_sleep();
+        self.resumes_after_a_cold_boot();
         self.holds("swsusp suspend, power lost");
     }
 
-    /// An image that is written and loaded at once. Returns what the guest says went wrong, if something did.
-    pub fn swsusp_test_resume(&mut self) -> Option<String> {
+    /// An image that is written and loaded at once.
+    ///
+    /// # Errors
+    /// What the guest says went wrong. Its workloads are clean all the same.
+    pub fn swsusp_test_resume(&mut self) -> Result<(), String> {
         depart(&mut self.guest, &Ask::Hibernate { mode: HibernateMode::TestResume, pm_test: None });
-        let failure = match self.guest.wait_ready(PATIENCE) {
+        let outcome = match self.guest.wait_ready(PATIENCE) {
             Ok(ready) if ready.why == ReadyWhy::Return => ready.outcome.map(|outcome| outcome.result),
             other => give_up(&self.guest, &format!("expected a return, found {other:?}")),
         };
-        self.holds("swsusp test_resume");
-        match failure {
-            Some(Ok(_)) => None,
-            Some(Err(failure)) => Some(failure.to_string()),
-            None => Some("came back without a word on how it went".into()),
+        match outcome {
+            Some(Ok(_)) => {
+                self.holds("swsusp test_resume");
+                Ok(())
+            }
+            Some(Err(failure)) => {
+                self.synced = workloads_are_clean(&mut self.guest);
+                self.mark("swsusp test_resume, refused");
+                Err(failure.to_string())
+            }
+            None => Err("came back without a word on how it went".into()),
         }
     }
 
@@ -231,6 +271,13 @@ impl Lab {
         eprintln!("{found} records in the journal, {} known to be synced", self.synced);
         self.marks
     }
+}
+
+/// What the swap partition says it holds.
+pub fn swap_signature(media: &Media) -> [u8; 10] {
+    let mut signature = [0; 10];
+    media.read(SWAP_SIGNATURE, &mut signature).unwrap();
+    signature
 }
 
 /// Writes a stretch of a disk to a file.
