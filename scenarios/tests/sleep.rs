@@ -57,7 +57,7 @@ fn stays_in_memory(setup: Setup) -> Vec<Mark> {
     lab.finish()
 }
 
-/// Everything that ends in a cold boot, and hybrid sleep, which may.
+/// Hibernation, which ends in a cold boot.
 fn comes_back_from_disk(setup: Setup) -> Vec<Mark> {
     let mut lab = Lab::started(setup);
     for _ in 0..2 {
@@ -66,6 +66,12 @@ fn comes_back_from_disk(setup: Setup) -> Vec<Mark> {
     for _ in 0..2 {
         lab.swsusp_shutdown();
     }
+    lab.finish()
+}
+
+/// Hybrid sleep, which may.
+fn comes_back_from_either(setup: Setup) -> Vec<Mark> {
+    let mut lab = Lab::started(setup);
     for _ in 0..2 {
         lab.swsusp_suspend_wakes();
         lab.swsusp_suspend_loses_power();
@@ -93,6 +99,13 @@ macro_rules! matrix {
             fn comes_back_from_disk() {
                 if $gate(SETUP) {
                     super::twice(SETUP, super::comes_back_from_disk);
+                }
+            }
+
+            #[test]
+            fn comes_back_from_either() {
+                if $gate(SETUP) {
+                    super::twice(SETUP, super::comes_back_from_either);
                 }
             }
         }
