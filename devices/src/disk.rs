@@ -26,6 +26,7 @@ pub mod write_log;
 
 pub use atomicity::{AtomicUnit, Tie};
 pub use base::{Base, BaseError, BaseIdentity, BaseRef, MemoryBase};
+pub use block::with_hashes;
 pub use change::{Change, Contents};
 pub use command::{Command, Completion, DiskError, Extent, Ticket};
 pub use config::{CacheMode, DiskConfig, DiskConfigError, PowerOff, Standby};

@@ -226,7 +226,7 @@ impl Machine {
             self.power,
         );
         // Every part is plain data, for which this cannot fail; a failure would still change the digest.
-        match postcard::to_stdvec(&state) {
+        match devices::disk::with_hashes(|| postcard::to_stdvec(&state)) {
             Ok(bytes) => hasher.update(&bytes),
             Err(error) => hasher.update(error.to_string().as_bytes()),
         };

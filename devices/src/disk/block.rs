@@ -1,7 +1,8 @@
 //! One block of contents, shared by all copies of a disk that did not change it.
 
+use std::cell::Cell;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde::de;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -21,16 +22,48 @@ pub(super) enum Block {
 }
 
 /// 4 KiB.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) struct Contents(Arc<[u8; BYTES]>);
+#[derive(Clone)]
+pub(super) struct Contents(Arc<Filled>);
+
+#[derive(Clone)]
+struct Filled {
+    bytes: [u8; BYTES],
+    /// BLAKE3 of the bytes, once somebody asked.
+    hash: OnceLock<[u8; 32]>,
+}
+
+impl PartialEq for Contents {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0.bytes == other.0.bytes
+    }
+}
+
+impl Eq for Contents {}
+
+thread_local! {
+    static AS_HASHES: Cell<bool> = const { Cell::new(false) };
+}
+
+/// What is serialized in this call, on this thread, has each block's hash instead of the block: enough to tell disks apart, and a
+/// block that did not change is not hashed again. It cannot be read back.
+pub fn with_hashes<T>(serialize: impl FnOnce() -> T) -> T {
+    struct Reset(bool);
+    impl Drop for Reset {
+        fn drop(&mut self) {
+            AS_HASHES.set(self.0);
+        }
+    }
+    let _reset = Reset(AS_HASHES.replace(true));
+    serialize()
+}
 
 impl Block {
     /// Copies a part out: `start` and the length lie within a block.
     pub(super) fn read(&self, start: usize, into: &mut [u8]) {
         match self {
             Self::Zero => into.fill(0),
-            Self::Data(Contents(bytes)) => {
-                if let Some(part) = bytes.get(start..start + into.len()) {
+            Self::Data(Contents(filled)) => {
+                if let Some(part) = filled.bytes.get(start..start + into.len()) {
                     into.copy_from_slice(part);
                 }
             }
@@ -48,15 +81,17 @@ impl Block {
         if let Self::Zero = self {
             *self = Self::from([0; BYTES]);
         }
-        if let Self::Data(Contents(bytes)) = self
-            && let Some(part) = Arc::make_mut(bytes).get_mut(start..start + from.len())
-        {
-            part.copy_from_slice(from);
+        if let Self::Data(Contents(filled)) = self {
+            let filled = Arc::make_mut(filled);
+            filled.hash = OnceLock::new();
+            if let Some(part) = filled.bytes.get_mut(start..start + from.len()) {
+                part.copy_from_slice(from);
+            }
         }
         let is_zero = |bytes: &[u8]| ZEROS.get(..bytes.len()) == Some(bytes);
-        if let Self::Data(Contents(bytes)) = self
+        if let Self::Data(Contents(filled)) = self
             && is_zero(from)
-            && is_zero(bytes.as_slice())
+            && is_zero(filled.bytes.as_slice())
         {
             *self = Self::Zero;
         }
@@ -65,13 +100,19 @@ impl Block {
 
 impl From<[u8; BYTES]> for Block {
     fn from(bytes: [u8; BYTES]) -> Self {
-        Self::Data(Contents(Arc::new(bytes)))
+        Self::Data(Contents::from(bytes))
+    }
+}
+
+impl From<[u8; BYTES]> for Contents {
+    fn from(bytes: [u8; BYTES]) -> Self {
+        Self(Arc::new(Filled { bytes, hash: OnceLock::new() }))
     }
 }
 
 impl fmt::Debug for Contents {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{:02x?}...", &self.0[..16])
+        write!(formatter, "{:02x?}...", &self.0.bytes[..16])
     }
 }
 
@@ -86,7 +127,11 @@ impl fmt::Debug for Block {
 
 impl Serialize for Contents {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(self.0.as_slice())
+        let Filled { bytes, hash } = &*self.0;
+        if AS_HASHES.get() {
+            return serializer.serialize_bytes(hash.get_or_init(|| blake3::hash(bytes).into()));
+        }
+        serializer.serialize_bytes(bytes)
     }
 }
 
@@ -95,7 +140,7 @@ impl<'de> Deserialize<'de> for Contents {
         let bytes = serde_bytes::ByteBuf::deserialize(deserializer)?;
         let bytes = <[u8; BYTES]>::try_from(bytes.as_slice())
             .map_err(|_| de::Error::invalid_length(bytes.len(), &"the 4096 bytes of a block"))?;
-        Ok(Self(Arc::new(bytes)))
+        Ok(Self::from(bytes))
     }
 }
 
@@ -110,6 +155,21 @@ mod tests {
         let text = serde_json::to_string(&block).unwrap();
         assert_eq!(serde_json::from_str::<Block>(&text).unwrap(), block);
         assert!(serde_json::from_str::<Block>(r#"{"Data":[1,2,3]}"#).is_err());
+    }
+
+    #[test]
+    fn hashes_tell_blocks_apart_and_follow_what_is_written() {
+        let hashed = |block: &Block| with_hashes(|| serde_json::to_string(block).unwrap());
+        let mut block = Block::from([1; BYTES]);
+        let (before, whole) = (hashed(&block), serde_json::to_string(&block).unwrap());
+        assert!(before.len() < 300 && whole.len() > BYTES);
+        block.write(7, &[2]);
+        let copy = block.clone();
+        assert_ne!(hashed(&block), before);
+        block.write(7, &[1]);
+        assert_eq!(hashed(&block), before);
+        assert_ne!(hashed(&copy), before);
+        assert_eq!(serde_json::to_string(&block).unwrap(), whole);
     }
 
     #[test]

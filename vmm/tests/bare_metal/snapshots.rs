@@ -271,7 +271,7 @@ fn power_may_go_between() {
     assert_eq!((guest.run().to_string(), guest.digest()), expected);
     guest.machine.restore(&off).unwrap();
     guest.machine.restore(&snapshot).unwrap();
-    guest.machine.reset_line(&mut guest.log);
+    guest.machine.reset_line(&mut guest.log).unwrap();
     guest.machine.restore(&snapshot).unwrap();
     guest.log = log;
     assert_eq!((guest.run().to_string(), guest.digest()), expected);
