@@ -35,6 +35,7 @@ mod wake;
 use std::fmt;
 
 use devices::acpi_pm::SleepState;
+use devices::disk::write_log::{PowerMark, Record};
 use devices::disk::{BaseError, Disk, Media};
 use devices::{Event, Moment, Observer, PowerEvent, PowerRequest, Reset, WorldTime};
 use ram::GuestRam;
@@ -115,6 +116,7 @@ impl Machine {
 
     /// Off by order: what disks do with what is not durable is their configuration's to say.
     fn switch_off(&mut self, state: PowerState, observer: &mut dyn Observer) {
+        self.mark(if state == PowerState::S4 { PowerMark::S4 } else { PowerMark::Off });
         self.board.pci.disks_mut().for_each(Disk::power_off);
         self.power = state;
         self.tell(PowerEvent::Off, observer);
@@ -135,6 +137,7 @@ impl Machine {
         }
         let chosen = self.board.pci.disks().map(choose).collect::<Result<Vec<Media>, _>>()?;
         self.put_memory(GuestRam::new(self.config.memory)?);
+        self.mark(PowerMark::Cut);
         for (disk, media) in self.board.pci.disks_mut().zip(chosen) {
             disk.power_on(media);
         }
@@ -166,6 +169,7 @@ impl Machine {
         self.clock = Clock::new(world);
         self.instructions = 0;
         self.restart(Reset::PowerOn, observer);
+        self.mark(PowerMark::On);
         self.power = PowerState::S0;
         self.tell(PowerEvent::On, observer);
         Ok(())
@@ -246,9 +250,18 @@ impl Machine {
         if self.power != PowerState::S0 {
             return Err(self.not_possible("reset"));
         }
+        self.mark(PowerMark::Reset);
         self.restart(Reset::Line, observer);
         self.tell(PowerEvent::Reset, observer);
         Ok(())
+    }
+
+    /// Disks that keep a log remember it there: before they lose what it costs them.
+    fn mark(&mut self, mark: PowerMark) {
+        let now = self.clock.now();
+        for log in self.board.pci.disks_mut().filter_map(Disk::log_mut) {
+            log.push(now, Record::Power(mark));
+        }
     }
 
     fn not_possible(&self, what: &'static str) -> MachineError {

@@ -335,3 +335,36 @@ fn a_trigger_on_a_wake_stops_before_the_first_instruction() {
     assert_eq!(machine.instructions(), before);
     assert_eq!(machine.run(LIMIT, &mut record), exits(5));
 }
+
+#[test]
+fn logs_of_disks_say_what_happened_to_the_power_and_when_it_took_the_cache() {
+    let mut disk = drive(0, FrontEnd::Nvme);
+    let config = devices::disk::DiskConfig { log: true, ..disk.disk.config().clone() };
+    disk.disk = Disk::new(config, disk.disk.media().clone()).unwrap();
+    let mut machine = Machine::new(Config { memory: 16 << 20, ..Config::default() }, vec![disk]).unwrap();
+    let mut record = Record::default();
+    for state in [SleepState::S3, SleepState::S4, SleepState::S5] {
+        enter(&mut machine, &sleep(state).halt());
+        assert_eq!(machine.run(LIMIT, &mut record), asks(state));
+        if state == SleepState::S3 {
+            arm(&machine, 0x9000, &Code::real().exit(5).halt());
+            machine.wake_by_host(0, &mut record).unwrap();
+            machine.reset_line(&mut record).unwrap();
+        } else {
+            machine.power_on(0, &mut record).unwrap();
+        }
+    }
+    machine.power_cut(&mut everything_accepted, &mut record).unwrap();
+    let log = machine.board().pci.disks().next().and_then(Disk::log).unwrap();
+    let told: Vec<&str> = log
+        .entries()
+        .map(|entry| match &entry.record {
+            devices::disk::write_log::Record::Power(mark) => mark.name(),
+            devices::disk::write_log::Record::Lost { .. } => "lost",
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let cycle = |mark| [mark, "lost", "lost", "power-on"];
+    let expected = [&["s3", "wake", "reset"][..], &cycle("s4"), &cycle("power-off"), &["power-cut", "lost"]];
+    assert_eq!(told, expected.concat());
+}

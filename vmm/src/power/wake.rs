@@ -2,6 +2,7 @@
 
 use cpu::CpuState;
 use devices::acpi_pm::Pm1;
+use devices::disk::write_log::PowerMark;
 use devices::{Observer, PowerEvent, Reset, WorldTime};
 use firmware::{Mtrrs, reset};
 use serde::{Deserialize, Serialize};
@@ -75,6 +76,7 @@ impl Board {
 impl Machine {
     /// The machine goes to S3: everything but RAM and what standby power feeds is lost now.
     pub(super) fn fall_asleep(&mut self, observer: &mut dyn Observer) {
+        self.mark(PowerMark::S3);
         let now = self.clock.now();
         let before: Vec<CpuState> = self.engine.processors().cloned().collect();
         self.engine.power_on(&self.config);
@@ -153,6 +155,7 @@ impl Machine {
     /// From S3 to S0: the first processor enters the guest's waking vector in real mode, the others wait for a start-up IPI.
     fn wake(&mut self, wake: Wake, observer: &mut dyn Observer) -> Result<Wake, WakeError> {
         self.power = PowerState::S0;
+        self.mark(PowerMark::Wake);
         let mut world = World::of_host(&self.ram, self.clock, self.instructions, observer);
         self.board.woke(self.clock.now(), &mut world);
         let entry = waking_vector(&self.ram).and_then(|vector| {
