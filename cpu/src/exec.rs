@@ -69,6 +69,8 @@ pub struct Exec<'a> {
     pub missing: Option<Missing>,
     /// Of the block that runs.
     pub mode: Mode,
+    /// Somebody watches code.
+    pub(crate) watching: bool,
     start_budget: i64,
     start_ns: u64,
     spent_ns: u64,
@@ -86,7 +88,9 @@ impl<'a> Exec<'a> {
     ) -> Self {
         let mut regs = [0; SLOTS];
         regs[..16].copy_from_slice(&state.gpr);
+        let watching = bus.watches_code();
         let mut exec = Self {
+            watching,
             regs,
             rip: state.rip,
             flags: LazyFlags::new(state.rflags),

@@ -217,6 +217,13 @@ impl Exec<'_> {
             return Ok(jump.block);
         }
         let block = self.find_block(cache, mode)?;
+        if self.watching && self.bus.is_watched(rip) {
+            // Not remembered, so that the next time is seen as well.
+            let mut registers = [0; 16];
+            registers.copy_from_slice(&self.regs[..16]);
+            self.bus.executed(rip, &registers, self.state, self.ram);
+            return Ok(block);
+        }
         let epochs = (self.tlb.epoch(), cache.epoch());
         jumps[(rip ^ rip >> 12) as usize % JUMPS] = Jump { rip, cs_base, mode, epochs, block };
         Ok(block)

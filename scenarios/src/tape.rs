@@ -1,6 +1,6 @@
 //! Everything a machine says, as it says it.
 
-use devices::{Event, Moment, Observer};
+use devices::{Event, Moment, Observer, Traffic};
 
 /// Keeps what leaves the serial ports. Stops the machine after each line of the agent, after the text somebody waits for, and
 /// on nothing else.
@@ -18,7 +18,16 @@ pub struct Tape {
     echo: Option<Box<dyn FnMut(u8)>>,
     watcher: Option<Watcher>,
     matched: bool,
+    /// Every event stops the machine: what it does is the same.
+    pub stop_everywhere: bool,
+    /// How many events there were.
+    events: u64,
+    /// Shown what passes between processors and board.
+    tracer: Option<Tracer>,
 }
+
+/// Sees what passes between processors and board.
+pub type Tracer = Box<dyn FnMut(Moment, Traffic)>;
 
 /// Sees every event, and says whether it is the one that is waited for.
 pub type Watcher = Box<dyn FnMut(Moment, &Event) -> bool>;
@@ -33,6 +42,16 @@ impl Tape {
     /// Whether the watcher picked an event since the last call.
     pub fn take_matched(&mut self) -> bool {
         std::mem::take(&mut self.matched)
+    }
+
+    /// Shows somebody what passes between processors and board from now on; nobody, if none is given.
+    pub fn trace_to(&mut self, tracer: Option<Tracer>) {
+        self.tracer = tracer;
+    }
+
+    /// How many events there were.
+    pub fn events(&self) -> u64 {
+        self.events
     }
 
     /// Also tells somebody of each byte of the console.
@@ -84,7 +103,18 @@ impl Observer for Tape {
             }
             _ => false,
         };
-        heard || picked
+        self.events += 1;
+        heard || picked || self.stop_everywhere
+    }
+
+    fn wants_traffic(&self) -> bool {
+        self.tracer.is_some()
+    }
+
+    fn traffic(&mut self, at: Moment, traffic: Traffic) {
+        if let Some(tracer) = &mut self.tracer {
+            tracer(at, traffic);
+        }
     }
 }
 
@@ -105,6 +135,7 @@ mod tests {
         assert_eq!(say(&mut tape, 1, "a\n"), [false, true]);
         assert_eq!((tape.take_agent(), tape.console()), (b"a\n".to_vec(), "xokx".to_owned()));
     }
+
     #[test]
     fn it_stops_in_the_event_that_is_watched_for() {
         let mut tape = Tape::default();

@@ -2,6 +2,7 @@
 //!
 //! [`Machine`] is the whole PC; [`Config`] says what to build. The parts are plain data: [`board::Board`] shows them on one page.
 
+pub mod author;
 pub mod autopsy;
 pub mod board;
 pub mod clock;
@@ -19,6 +20,7 @@ pub mod snapshot;
 mod testing;
 pub mod trigger;
 
+pub use author::Author;
 pub use autopsy::Autopsy;
 pub use board::Board;
 pub use clock::Clock;

@@ -8,6 +8,7 @@ use firmware::{Blob, Boot, ConfigError};
 use ram::{GuestRam, RamError};
 use thiserror::Error;
 
+use crate::author::FlushWatch;
 use crate::board::{Board, World};
 use crate::clock::Clock;
 use crate::config::{Config, InvalidConfig};
@@ -84,6 +85,8 @@ pub struct Machine {
     pub(crate) power: PowerState,
     pub(crate) engine: Software,
     pub(crate) tracker: Tracker,
+    /// Looks on, and is no part of the machine.
+    pub(crate) flush_watch: Option<FlushWatch>,
 }
 
 impl Machine {
@@ -115,6 +118,7 @@ impl Machine {
             instructions: 0,
             power: PowerState::S0,
             engine,
+            flush_watch: None,
             config,
         })
     }
@@ -161,6 +165,7 @@ impl Machine {
             scheduler: &mut self.scheduler,
             instructions: &mut self.instructions,
             observer: &mut *observer,
+            flush_watch: &mut self.flush_watch,
         };
         let stop = self.engine.run(&mut around, limit);
         self.follow(stop, observer);

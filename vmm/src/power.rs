@@ -9,25 +9,29 @@
 //! | | S3 and wake | reset line | off and on | power cut and on |
 //! |---|---|---|---|---|
 //! | RAM | kept | kept | lost | lost |
-//! | processors: registers, MSRs, floating point | lost | lost | lost | lost |
-//! | local APICs | lost | lost | lost | lost |
-//! | 8259A pair, IOAPIC, interval timer | lost | lost | lost | lost |
-//! | UARTs | lost | lost | lost | lost |
-//! | PCI configuration and BARs, MSI-X, virtio, NVMe | lost | lost | lost | lost |
-//! | PM1_STS and PM1_EN of wake sources, GPE0 | kept | kept | lost | lost |
-//! | CMOS memory, alarm | kept | kept | kept | lost |
+//! | processors; local APICs | lost | lost | lost | lost |
+//! | 8259A; IOAPIC; interval timer; UARTs | lost | lost | lost | lost |
+//! | PCI configuration and BARs; MSI-X; virtio; NVMe | lost | lost | lost | lost |
+//! | PM1_STS; PM1_EN; GPE0 | kept | kept | lost | lost |
+//! | CMOS memory; alarm | kept | kept | kept | lost |
 //! | real-time clock | kept | kept | kept | set to world time |
 //! | contents of disks that are durable | kept | kept | kept | kept |
 //! | contents of disks that are not yet durable | kept | kept | kept | as chosen |
-//! | what disks have in flight | lost | lost | lost | lost |
-//! | time-stamp counters | as configured ([`crate::config::TscOnS3`]): kept | from 0 | from 0 | from 0 |
-//! | run time, instructions | kept | kept | from 0 | from 0 |
-//! | world time | goes on | goes on | goes on | goes on, or is set |
+//! | disks' counters | kept | kept | lost | lost |
+//! | random numbers | from the seed | from the seed | from the seed | from the seed |
+//! | time-stamp counters | kept | from 0 | from 0 | from 0 |
+//! | run time | stands still | kept | from 0 | from 0 |
+//! | instructions | kept | kept | from 0 | from 0 |
+//! | world time | goes on | goes on | goes on | goes on |
 //!
-//! *Lost* is: as in a machine that was never on before. So what follows a cut is a function of the configuration, the contents of the
-//! disks and world time, and of nothing that was before it; with [`Machine::power_on_at`] world time too is what the caller says.
+//! *Lost* is: as in a machine that was never on before. PM1_EN keeps its wake events only. Of S3 and off this is what machines and disks do that are
+//! not configured otherwise: see `tsc_on_s3` of the machine, and of a disk what it does in S3 and when power goes by order. What follows a cut is
+//! a function of the configuration, the contents of the disks and world time, and of nothing that was before it; world time too may be what the
+//! caller says.
 
 mod facs;
+#[cfg(test)]
+mod survival;
 #[cfg(test)]
 mod tests;
 mod wake;
@@ -280,6 +284,7 @@ impl Machine {
         let now = self.clock.now();
         self.engine.power_on(&self.config);
         self.engine.restart_tsc(now);
+        self.flush_watch = None;
         self.scheduler = Scheduler::new(self.config.quantum, self.config.seed.wrapping_sub(1));
         let mut world = World::of_host(&self.ram, self.clock, self.instructions, observer);
         self.board.reset(kind, now, &mut world);

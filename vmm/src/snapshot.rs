@@ -130,6 +130,7 @@ impl Machine {
             scheduler: *scheduler,
             instructions: *instructions,
             power: *power,
+            flush_watch: None,
             engine: Software::new(config),
         };
         machine.restore(snapshot)?;
@@ -147,7 +148,18 @@ impl Machine {
     /// Everything but memory.
     pub fn state(&self) -> MachineState {
         // All fields by name: whoever adds one decides here whether it is a part of the machine's state.
-        let Self { config, ram: _, board, clock, scheduler, instructions, power, engine, tracker: _ } = self;
+        let Self {
+            config,
+            ram: _,
+            board,
+            clock,
+            scheduler,
+            instructions,
+            power,
+            engine,
+            tracker: _,
+            flush_watch: _,
+        } = self;
         MachineState {
             config: config.clone(),
             processors: engine.processors().cloned().collect(),

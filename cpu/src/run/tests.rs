@@ -76,3 +76,56 @@ fn an_instruction_has_15_bytes_at_most() {
         assert_eq!(machine.0.state.rip, if ax == 1 { 0x100f } else { 0x1313 });
     }
 }
+
+/// Counts how often the code at 0x1006 begins to run.
+#[derive(Default)]
+struct Watcher {
+    inner: Recorder,
+    seen: Vec<u64>,
+}
+
+impl crate::Bus for Watcher {
+    fn port_read(&mut self, now: u64, port: u16, size: u8) -> u32 {
+        self.inner.port_read(now, port, size)
+    }
+    fn port_write(&mut self, now: u64, port: u16, size: u8, value: u32) {
+        self.inner.port_write(now, port, size, value);
+    }
+    fn mmio_read(&mut self, _: u64, _: u64, _: u8) -> u64 {
+        0
+    }
+    fn mmio_write(&mut self, _: u64, _: u64, _: u8, _: u64) {}
+    fn acknowledge_interrupt(&mut self, _: u64) -> u8 {
+        0
+    }
+    fn send_interrupt(&mut self, _: crate::apic::Message) {}
+    fn end_of_interrupt(&mut self, _: u8) {}
+    fn watches_code(&self) -> bool {
+        true
+    }
+    fn is_watched(&self, rip: u64) -> bool {
+        rip == 0x1006
+    }
+    fn executed(&mut self, _: u64, registers: &[u64; 16], _: &CpuState, _: &GuestRam) {
+        self.seen.push(registers[0]);
+    }
+}
+
+#[test]
+fn watched_code_is_seen_each_time_and_runs_as_ever_in_pieces_of_any_length() {
+    // 0x1000: add ax, 3 ; jmp 0x1006 ; (0x1005 nop) ; 0x1006: add ax, 5 ; jmp 0x1000
+    let code = [0x83, 0xc0, 3, 0xeb, 1, 0x90, 0x83, 0xc0, 5, 0xeb, 0xf5];
+    for piece in [1, 2, 3, 7, 40] {
+        let mut machine = machine(&code);
+        let mut bus = Watcher::default();
+        let (cpu, cache, ram) = &mut machine;
+        for _ in 0..120 / piece {
+            cpu.run(cache, ram, &mut bus, Slice { now: 0, instructions: piece });
+        }
+        let instructions = 120 / piece * piece;
+        // Each turn is four instructions; the watched one is the third.
+        let turns = (instructions + 1) / 4;
+        let expected: Vec<u64> = (0..turns).map(|turn| 8 * turn + 3).collect();
+        assert_eq!(bus.seen, expected, "pieces of {piece}");
+    }
+}

@@ -1,9 +1,12 @@
 //! What a processor's accesses reach: the board, and the other processors.
 
 use cpu::exec::{MMIO_NS, PORT_NS};
-use cpu::{Bus, NS_PER_INSTRUCTION, apic};
+use cpu::{Bus, CpuState, NS_PER_INSTRUCTION, apic};
 use devices::{Ipi, Moment, Traffic, VirtualTime};
 
+use ram::GuestRam;
+
+use crate::author::FlushWatch;
 use crate::board::{Board, World};
 
 /// The bus of one processor for one slice.
@@ -17,13 +20,15 @@ pub struct Pins<'a> {
     /// Instructions retired before it.
     before: u64,
     accessed: bool,
+    /// Who asks for flushes.
+    flush_watch: Option<&'a mut FlushWatch>,
 }
 
 impl<'a> Pins<'a> {
     /// For a slice that starts now.
-    pub fn new(board: &'a mut Board, world: World<'a>) -> Self {
+    pub fn new(board: &'a mut Board, world: World<'a>, flush_watch: Option<&'a mut FlushWatch>) -> Self {
         let (start, before) = (world.clock.now().0, world.instructions);
-        Self { board, world, sent: Vec::new(), start, before, accessed: false }
+        Self { board, world, sent: Vec::new(), start, before, accessed: false, flush_watch }
     }
 
     /// An access that is over at this time, having taken so long. The first one of a slice comes before anything was spent but
@@ -90,5 +95,19 @@ impl Bus for Pins<'_> {
 
     fn end_of_interrupt(&mut self, vector: u8) {
         self.board.end_of_interrupt(vector);
+    }
+
+    fn watches_code(&self) -> bool {
+        self.flush_watch.is_some()
+    }
+
+    fn is_watched(&self, rip: u64) -> bool {
+        self.flush_watch.as_ref().is_some_and(|watch| watch.watches(rip))
+    }
+
+    fn executed(&mut self, rip: u64, registers: &[u64; 16], state: &CpuState, ram: &GuestRam) {
+        if let Some(watch) = &mut self.flush_watch {
+            watch.executed(rip, registers, state, ram);
+        }
     }
 }

@@ -8,6 +8,7 @@ use devices::{Observer, VirtualTime};
 use firmware::{Mtrrs, Registers};
 use ram::GuestRam;
 
+use crate::author::FlushWatch;
 use crate::board::{Board, World};
 use crate::clock::Clock;
 use crate::config::{Config, TscOnS3};
@@ -112,6 +113,11 @@ impl Software {
         }
     }
 
+    /// Processors forget where jumps led: what is watched is another.
+    pub fn forget_jumps(&mut self) {
+        self.processors.iter_mut().for_each(Cpu::flush);
+    }
+
     /// Memory's marks of written pages were taken: from now on, every page is marked again before it is written to.
     pub fn ask_before_writes(&mut self) {
         self.processors.iter_mut().for_each(Cpu::ask_before_writes);
@@ -132,6 +138,8 @@ pub struct Around<'a> {
     pub instructions: &'a mut u64,
     /// Sees events.
     pub observer: &'a mut dyn Observer,
+    /// Who asks for flushes.
+    pub flush_watch: &'a mut Option<FlushWatch>,
 }
 
 impl Software {
@@ -245,7 +253,7 @@ impl Software {
             processor: u32::try_from(current).ok(),
             observer: around.observer,
         };
-        let mut pins = Pins::new(around.board, world);
+        let mut pins = Pins::new(around.board, world, around.flush_watch.as_mut());
         let Exit { leave, retired, spent } =
             cpu.run(cache, around.ram, &mut pins, Slice { now: now.0, instructions: budget });
         let sent = pins.into_sent();
