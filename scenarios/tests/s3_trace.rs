@@ -135,8 +135,7 @@ fn trace(kernel: &str) -> String {
     let disarmed = vector(&guest);
     trace.borrow_mut().line(disarmed);
     guest.tape.trace_to(None);
-    let lines = trace.borrow().lines.join("\n");
-    lines
+    std::mem::take(&mut trace.borrow_mut().lines).join("\n")
 }
 
 fn is_golden(kernel: &str) {
