@@ -224,13 +224,13 @@ impl<'a> Lab<'a> {
             Step::Check => self.check(),
             Step::Preload => self.preload(),
             Step::Jump => {
-                self.depart(&Ask::Jump { image: self.image() })?;
+                self.depart(&Ask::Jump { image: self.saved_image() })?;
                 self.arrives(Role::Saver, ReadyWhy::Boot)?;
                 Ok(String::new())
             }
             Step::Save => self.save(),
             Step::JumpBack => {
-                self.depart(&Ask::JumpBack { image: self.image() })?;
+                self.depart(&Ask::JumpBack { image: self.saved_image() })?;
                 self.returns(Role::Primary)?;
                 Ok(String::new())
             }
@@ -456,6 +456,12 @@ impl<'a> Lab<'a> {
 
     fn image(&self) -> Option<String> {
         self.named(Use::Image)
+    }
+
+    /// Where B puts the image, if the scenario lets it save one.
+    fn saved_image(&self) -> Option<String> {
+        let saves = self.scenario.steps.iter().any(|step| step.step == Step::Save);
+        self.image().filter(|_| saves)
     }
 
     fn ask(&mut self, ask: &Ask) -> Result<Answer, Trouble> {
