@@ -44,6 +44,14 @@ impl Setup {
     pub fn is_stock(self) -> bool {
         self.kernel.starts_with("stock-")
     }
+
+    /// What its kernel is told. Two thirds of a hibernation are compression: the half of the matrix with two processors goes without,
+    /// where the swap partition has the room.
+    fn command_line(self, epoch: u32) -> String {
+        let compressed = self.is_stock() || self.processors == 1;
+        let more = if compressed { "" } else { " hibernate=nocompress" };
+        command_line(self.front_end, epoch) + more
+    }
 }
 
 /// The machine after a step, as a second run has to find it.
@@ -91,7 +99,7 @@ impl Lab {
         let Setup { processors, .. } = setup;
         let config = Config { processors, memory: memory(setup.kernel), ..Config::default() };
         let mut machine = Machine::new(config, drives).unwrap();
-        let line = format!("{} {arguments}", command_line(setup.front_end, 1000));
+        let line = format!("{} {arguments}", setup.command_line(1000));
         boot(&mut machine, setup.kernel, Entry::Pvh, line.trim());
         let guest = Guest::new(machine);
         let mut lab = Self { guest, setup, boots: 1, synced: 0, marks: Vec::new(), begun: Instant::now() };
@@ -163,7 +171,7 @@ impl Lab {
     fn resumes_after_a_cold_boot(&mut self) {
         assert_eq!(self.swap_signature(), IMAGE, "no image in swap");
         let epoch = self.loses_power_and(everything_accepted);
-        let line = command_line(self.setup.front_end, epoch);
+        let line = self.setup.command_line(epoch);
         boot(&mut self.guest.machine, self.setup.kernel, Entry::Pvh, &line);
         if self.setup.is_stock() {
             // Its drivers are modules: they come too late for the resume at boot.
