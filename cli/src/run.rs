@@ -62,7 +62,7 @@ fn one(name: &str, scenario: &Scenario, quiet: bool) -> Result<Report, Failure> 
         println!("{}", terminal::head(name, scenario.machine.config.seed, &scenario.about));
     }
     let mut live = Live { quiet, before: None };
-    let report = run::run(name, scenario, &primary, saver.as_ref(), &mut live);
+    let report = run::run(name, scenario, &primary, saver.as_ref(), &mut live).report;
     let conclusion = terminal::conclusion(&report, begun.elapsed().as_secs_f64());
     if quiet && report.verdict == Verdict::Pass {
         println!("{}", conclusion.lines().last().unwrap_or_default());

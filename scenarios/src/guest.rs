@@ -4,12 +4,13 @@
 //! the machine a fixed time after what it answers.
 
 use agent_link::{Conversation, Event};
-use agent_protocol::message::{Answer, Ask, Failure, Ready};
-use devices::PowerRequest;
+use agent_protocol::message::{Answer, Ask, Failure, Ready, Session};
+use devices::{Moment, PowerRequest};
 use thiserror::Error;
 use vmm::trigger::{Match, Triggers};
 use vmm::{Limit, Machine, Stop};
 
+use crate::history::Happening;
 use crate::tape::Tape;
 
 /// Nanoseconds from what the agent says to the first byte of the host's answer.
@@ -54,6 +55,8 @@ pub struct Guest {
     /// How many of those that matched have been told of.
     told: usize,
     conversation: Conversation,
+    /// Who listens, or listened last.
+    session: Option<Session>,
     /// Came back before anybody waited for it.
     arrived: Option<Ready>,
 }
@@ -69,6 +72,7 @@ impl Guest {
             triggers: Triggers::default(),
             told: 0,
             conversation: Conversation::default(),
+            session: None,
             arrived: None,
         }
     }
@@ -226,11 +230,33 @@ impl Guest {
                 stop => return Err(GuestError::Stopped(stop)),
             }
             let said = self.tape.take_agent();
-            if let Some(event) =
-                self.conversation.receive(&said).into_iter().find(|event| !matches!(event, Event::Noise(_)))
-            {
+            let events = self.conversation.receive(&said);
+            if let Some(event) = events.into_iter().find(|event| !matches!(event, Event::Noise(_))) {
+                self.write_down(&event);
                 return Ok(event);
             }
         }
+    }
+
+    /// Writes into the history what the agent said of itself.
+    fn write_down(&mut self, event: &Event) {
+        let happening = match event {
+            Event::Ready(ready) => {
+                self.session = Some(ready.session);
+                Happening::Ready { session: ready.session, why: ready.why }
+            }
+            Event::Going { .. } => match self.session {
+                Some(session) => Happening::Going { session },
+                None => return,
+            },
+            Event::Reply { .. } | Event::Noise(_) => return,
+        };
+        self.note(happening);
+    }
+
+    /// Writes into the history what happened now.
+    pub fn note(&mut self, happening: Happening) {
+        let (time, instructions) = (self.machine.now(), self.machine.instructions());
+        self.tape.history.note(Moment { time, instructions, processor: None }, happening);
     }
 }

@@ -15,6 +15,7 @@ use thiserror::Error;
 use vmm::{Drive, FrontEnd, Machine, MachineError, WakeError};
 
 use crate::guest::{Guest, GuestError};
+use crate::history::Happening;
 use crate::kernels::Loaded;
 use crate::language::{DiskSpec, Scenario, Step, Use, Wake};
 
@@ -99,7 +100,8 @@ impl<'a> Lab<'a> {
         let mut drives = Vec::new();
         for (spec, id) in scenario.disks.iter().zip(0u8..) {
             let media = Media::blank(spec.size).map_err(impossible)?;
-            let config = DiskConfig { id, serial: Some(spec.name.clone()), ..DiskConfig::default() };
+            let config =
+                DiskConfig { id, serial: Some(spec.name.clone()), log: true, ..DiskConfig::default() };
             drives.push(Drive {
                 front_end: spec.front_end,
                 disk: Disk::new(config, media).map_err(impossible)?,
@@ -225,12 +227,14 @@ impl<'a> Lab<'a> {
             Step::Preload => self.preload(),
             Step::Jump => {
                 self.depart(&Ask::Jump { image: self.saved_image() })?;
+                self.guest.note(Happening::Kernel(Role::Saver));
                 self.arrives(Role::Saver, ReadyWhy::Boot)?;
                 Ok(String::new())
             }
             Step::Save => self.save(),
             Step::JumpBack => {
                 self.depart(&Ask::JumpBack { image: self.saved_image() })?;
+                self.guest.note(Happening::Kernel(Role::Primary));
                 self.returns(Role::Primary)?;
                 Ok(String::new())
             }
@@ -264,6 +268,7 @@ impl<'a> Lab<'a> {
                 self.arrives(Role::Restorer, ReadyWhy::Boot)?;
                 let device = self.image().unwrap_or_default();
                 self.depart(&Ask::RestoreImage { device })?;
+                self.guest.note(Happening::Kernel(Role::Primary));
                 self.returns(Role::Primary)?;
                 Ok("image consumed, A continues".into())
             }
@@ -437,6 +442,7 @@ impl<'a> Lab<'a> {
             initrd: Some(&loaded.initrd),
             command_line: command_line.trim(),
         };
+        self.guest.note(Happening::Kernel(role));
         self.guest.machine.boot(loaded.kernel.entry, &payload)?;
         self.role = role;
         Ok(())

@@ -2,6 +2,7 @@
 
 pub mod checks;
 pub mod guest;
+pub mod history;
 pub mod kernel;
 pub mod kernels;
 pub mod lab;
@@ -11,6 +12,7 @@ pub mod run;
 pub mod tape;
 
 pub use guest::{Guest, GuestError};
+pub use history::History;
 pub use kernel::{Kernel, KernelError};
 pub use language::Scenario;
 pub use report::{Report, Verdict};

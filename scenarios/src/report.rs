@@ -5,7 +5,7 @@ pub mod terminal;
 use agent_protocol::message::Role;
 use serde::Serialize;
 
-use crate::checks::Check;
+use crate::checks::{Check, Status};
 
 /// How a scenario ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -17,6 +17,8 @@ pub enum Verdict {
     Fail,
     /// The kernel cannot do it.
     Skipped,
+    /// Our own fault: nothing can be said of the kernel.
+    Broken,
 }
 
 /// Everything there is to say about a run.
@@ -45,6 +47,22 @@ pub struct Report {
     /// Why it was skipped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub skipped: Option<String>,
+    /// What we could not do, for which nothing can be said of the kernel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub broken: Option<String>,
+}
+
+impl Report {
+    /// What follows from the checks.
+    pub fn judge(&self) -> Verdict {
+        let failed = self.checks.iter().any(|check| check.status == Status::Fail);
+        match (&self.broken, &self.skipped) {
+            (Some(_), _) => Verdict::Broken,
+            (None, Some(_)) => Verdict::Skipped,
+            (None, None) if failed => Verdict::Fail,
+            (None, None) => Verdict::Pass,
+        }
+    }
 }
 
 /// A kernel of the run.
@@ -71,6 +89,8 @@ pub struct Phase {
     pub what: String,
     /// More about it.
     pub detail: String,
+    /// Run time of the boot at its beginning, in nanoseconds.
+    pub began: u64,
     /// Of run time, in nanoseconds.
     pub nanoseconds: u64,
     /// Retired by all processors.

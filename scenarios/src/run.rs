@@ -1,27 +1,24 @@
 //! Running a scenario: its steps, its cuts, its checks, and what is said of them.
 
-use std::ops::Range;
+mod inspection;
+mod judgement;
 
-use agent_link::filesystem;
 use agent_protocol::message::Role;
-use devices::disk::{BaseError, CrashSpaceError, Disk, Media};
+use devices::disk::{BaseError, CrashSpaceError, Disk, Media, WriteLog};
 use devices::{PowerEvent, VirtualTime};
 use vmm::power::{PowerState, everything_accepted, nothing_unflushed};
 use vmm::trigger::{DiskPattern, Match, Trigger, Triggers, What};
-use vmm::{Autopsy, Stop};
 
-use crate::checks::{self, Check, Oracle, Status};
+use crate::checks::{self, Check, Clause, Record};
 use crate::guest::GuestError;
+use crate::history::{Happening, History};
 use crate::kernels::Loaded;
-use crate::lab::{Lab, Trouble, WORKLOAD_SEED};
-use crate::language::{Cut, Scenario, Step, StepSpec, Survives, Use, When};
+use crate::lab::{Lab, Trouble};
+use crate::language::{Cut, Scenario, Step, StepSpec, Survives, When};
 use crate::report::{Phase, PowerHappening, Report, Verdict};
 
-/// Lines of the console that a failure shows.
-const CONSOLE_LINES: usize = 40;
 /// How long the machine stays off if nothing says so, in nanoseconds.
 const OFF: u64 = 60_000_000_000;
-const MIB: u64 = 1 << 20;
 
 /// Told of what happens as it happens.
 pub trait Listener {
@@ -39,7 +36,7 @@ pub fn run(
     primary: &Loaded,
     saver: Option<&Loaded>,
     listener: &mut dyn Listener,
-) -> Report {
+) -> Finished {
     let mut kernels = vec![primary.used_as(Role::Primary)];
     if let Some(saver) = saver {
         kernels.extend([saver.used_as(Role::Saver), saver.used_as(Role::Restorer)]);
@@ -56,21 +53,30 @@ pub fn run(
         power_events: Vec::new(),
         checks: Vec::new(),
         skipped: None,
+        broken: None,
     };
+    let mut record = (History::default(), Vec::new());
     match Lab::new(scenario, primary, saver) {
-        Ok(lab) => Runner { lab, scenario, report: &mut report, listener, cycle: 0, synced: 0 }.run(),
-        Err(trouble) => report.checks.push(Check::fail(
-            Oracle::O9,
-            "the machine can be built",
-            "machine",
-            vec![trouble.to_string()],
-        )),
+        Ok(lab) => {
+            record = Runner { lab, scenario, report: &mut report, listener, cycle: 0, synced: 0 }.run();
+        }
+        Err(trouble) => report.broken = Some(format!("the machine cannot be built: {trouble}")),
     }
-    report.checks.sort_by_key(|check| check.oracle);
-    if report.checks.iter().any(|check| check.status == Status::Fail) {
-        report.verdict = Verdict::Fail;
-    }
-    report
+    let (history, logs) = record;
+    report.checks.extend(checks::conclude(&Record { scenario, history: &history, logs: &logs }));
+    report.checks.sort_by_key(|check| check.clause);
+    report.verdict = report.judge();
+    Finished { report, history, logs }
+}
+
+/// A run that is over.
+pub struct Finished {
+    /// What came of it.
+    pub report: Report,
+    /// What happened, in order.
+    pub history: History,
+    /// What was written to the scenario's disks, in its order.
+    pub logs: Vec<WriteLog>,
 }
 
 struct Runner<'a, 'b> {
@@ -92,17 +98,23 @@ enum Early {
 }
 
 impl Runner<'_, '_> {
-    fn run(mut self) {
+    /// Returns the history and the disks' write logs.
+    fn run(mut self) -> (History, Vec<WriteLog>) {
         let ended_well = self.steps().is_ok();
         self.report.digest = Some(self.lab.guest.machine.digest().to_string());
         if ended_well {
-            self.report.checks.push(Check::pass(Oracle::O9, "every step came to its end"));
+            self.report.checks.push(Check::pass(Clause::StepsEnd, ""));
             if !self.scenario.workloads.is_empty() {
-                self.report.checks.push(Check::pass(Oracle::O13, "workloads go on and are clean"));
+                self.report.checks.push(Check::pass(Clause::WorkloadsClean, ""));
+                self.report.checks.push(Check::pass(Clause::WorkloadsGoOn, ""));
             }
             self.file_system();
         }
         self.kernel_log();
+        let guest = self.lab.guest;
+        let disks = guest.machine.board().pci.disks().take(self.scenario.disks.len());
+        let logs = disks.map(|disk| disk.log().cloned().unwrap_or_default()).collect();
+        (guest.tape.history, logs)
     }
 
     fn steps(&mut self) -> Result<(), Early> {
@@ -178,7 +190,9 @@ impl Runner<'_, '_> {
     ) -> Result<(), Early> {
         let machine = &self.lab.guest.machine;
         let (boots, time, instructions) = (self.lab.boots, machine.now(), machine.instructions());
+        self.lab.guest.note(Happening::StepBegins { cycle: self.cycle, step: what.to_owned() });
         let result = act(&mut self.lab);
+        self.lab.guest.note(Happening::StepEnds { step: what.to_owned(), well: result.is_ok() });
         let machine = &self.lab.guest.machine;
         // A machine that was reset or switched on meanwhile counts from 0.
         let (since, before) =
@@ -193,6 +207,7 @@ impl Runner<'_, '_> {
                 Err(Trouble::Guest(GuestError::Triggered(_))) => "cut short".into(),
                 Err(trouble) => trouble.to_string(),
             },
+            began: since.0,
             nanoseconds: machine.now().since(since),
             instructions: machine.instructions().saturating_sub(before),
         };
@@ -277,115 +292,6 @@ impl Runner<'_, '_> {
         self.lab.boots += 1;
         Ok(())
     }
-
-    /// Something went wrong: which check says so.
-    fn failed(&mut self, what: &str, trouble: &Trouble) {
-        let mut evidence = vec![format!("{what}: {trouble}")];
-        let (oracle, clause, class) = match trouble {
-            Trouble::Workloads(reports) => {
-                for report in reports {
-                    let name = report.workload.name();
-                    let found = report.differences.iter().map(|text| format!("{name}: {text}"));
-                    evidence.extend(found);
-                    if report.differences.is_empty() {
-                        evidence.push(format!("{name}: stands still at {}", report.progress));
-                    }
-                }
-                (Oracle::O13, "workloads go on and are clean", "workload".to_owned())
-            }
-            Trouble::Guest(GuestError::Refused(_)) => {
-                (Oracle::O9, "every step came to its end", "refused".to_owned())
-            }
-            Trouble::Guest(GuestError::Stopped(stop)) => {
-                (Oracle::O9, "the machine goes on", stopped(*stop).to_owned())
-            }
-            Trouble::Guest(GuestError::Silent { .. }) => {
-                (Oracle::O9, "the machine goes on", "virtual-time limit".to_owned())
-            }
-            Trouble::Wake(_) => (Oracle::O9, "the machine wakes", "no wake".to_owned()),
-            _ => (Oracle::O9, "every step came to its end", "unexpected".to_owned()),
-        };
-        let console = self.lab.guest.tape.console();
-        let class = match checks::complaints(&console, &self.scenario.allow).last() {
-            Some(complaint) if complaint.class == "panic" || complaint.class == "oops" => {
-                complaint.class.to_owned()
-            }
-            _ => class,
-        };
-        evidence.push(Autopsy::of(&self.lab.guest.machine).to_string());
-        let lines: Vec<&str> = console.lines().collect();
-        evidence.push(lines[lines.len().saturating_sub(CONSOLE_LINES)..].join("\n"));
-        self.report.checks.push(Check::fail(oracle, clause, class, evidence));
-    }
-
-    /// The place of a partition: its disk and its bytes.
-    fn place(&self, what: Use) -> Option<(&Disk, Range<u64>)> {
-        let (disk, partition) = self.scenario.partition(what)?;
-        let partitions = &self.scenario.disks.get(disk)?.partitions;
-        let at = partition as usize - 1;
-        let start = MIB + partitions[..at].iter().map(|other| u64::from(other.mib) * MIB).sum::<u64>();
-        let end = start + u64::from(partitions.get(at)?.mib) * MIB;
-        Some((self.lab.guest.machine.board().pci.disks().nth(disk)?, start..end))
-    }
-
-    /// After A continues, no image that could be entered again may be there.
-    fn images(&mut self, step: &Step) {
-        let consumed = match step {
-            Step::Resume => self.place(Use::Swap).map(|(disk, range)| {
-                checks::disk::image_in_swap(disk.media(), range.start)
-                    .map(|found| found.map(|signature| format!("swap signature {signature}")))
-            }),
-            Step::Restore | Step::SnapshotRestore | Step::JumpBack => {
-                self.place(Use::Image).map(|(disk, range)| {
-                    checks::disk::holds_valid_image(disk.media(), range.start)
-                        .map(|valid| valid.then(|| "the image's header is still valid".to_owned()))
-                })
-            }
-            _ => None,
-        };
-        let clause = format!("cycle {}, after {}: the image is gone", self.cycle, step.name());
-        self.report.checks.extend(consumed.map(|found| match found {
-            Ok(None) => Check::pass(Oracle::O1, clause),
-            Ok(Some(evidence)) => Check::fail(Oracle::O1, clause, "image still valid", vec![evidence]),
-            Err(error) => Check::fail(Oracle::O1, clause, "disk unreadable", vec![error.to_string()]),
-        }));
-    }
-
-    /// The power fails under the workloads: what is then on the disk has to be whole, with every record that was synced.
-    fn file_system(&mut self) {
-        let has_journal = self.scenario.workloads.contains(&agent_protocol::message::Workload::Ext4);
-        let Some((disk, range)) = self.place(Use::Ext4).filter(|_| has_journal) else { return };
-        let clause =
-            "clean after a journal replay, every synced record there, had the power failed at the end";
-        let judged = tempfile::tempdir().map_err(|error| error.to_string()).and_then(|directory| {
-            let copy = directory.path().join("ext4");
-            checks::disk::copy_out(disk.durable(), &range, &copy).map_err(|error| error.to_string())?;
-            Ok(filesystem::check(&copy, "/journal", WORKLOAD_SEED, self.synced))
-        });
-        let check = match judged {
-            Ok(Ok(_)) => Check::pass(Oracle::O11, clause),
-            Ok(Err(error)) if !error.is_hosts() => {
-                Check::fail(Oracle::O11, clause, "file system", vec![error.to_string()])
-            }
-            Ok(Err(error)) => not_observed(Oracle::O11, clause, error.to_string()),
-            Err(error) => not_observed(Oracle::O11, clause, error),
-        };
-        self.report.checks.push(check);
-    }
-
-    fn kernel_log(&mut self) {
-        let console = self.lab.guest.tape.console();
-        let found = checks::complaints(&console, &self.scenario.allow);
-        let clause = "no complaint";
-        let check = match found.first() {
-            None => Check::pass(Oracle::O10, clause),
-            Some(first) => {
-                let lines = found.iter().map(|complaint| complaint.line.clone()).collect();
-                Check::fail(Oracle::O10, clause, first.class, lines)
-            }
-        };
-        self.report.checks.push(check);
-    }
 }
 
 /// Some of what is not durable, chosen by the seed.
@@ -397,21 +303,6 @@ fn some(disk: &Disk, seed: u64) -> Result<Media, BaseError> {
     })?;
     let chosen = space.seeded(seed).next().unwrap_or_else(|| space.none());
     space.media(&chosen).map_err(|error| ours(error.to_string()))
-}
-
-fn not_observed(oracle: Oracle, clause: &str, why: String) -> Check {
-    Check { oracle, clause: clause.to_owned(), status: Status::NotObserved, class: None, evidence: vec![why] }
-}
-
-fn stopped(stop: Stop) -> &'static str {
-    match stop {
-        Stop::Idle => "idle with nothing pending",
-        Stop::TripleFault { .. } => "triple fault",
-        Stop::Power(_) => "the machine went away",
-        Stop::Missing { .. } => "not emulated",
-        Stop::Instructions | Stop::Time | Stop::Triggered => "stopped",
-        _ => "stopped",
-    }
 }
 
 /// As the machine watches for it.

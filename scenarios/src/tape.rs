@@ -2,6 +2,8 @@
 
 use devices::{Event, Moment, Observer, Traffic};
 
+use crate::history::History;
+
 /// Keeps what leaves the serial ports. Stops the machine after each line of the agent, after the text somebody waits for, and
 /// on nothing else.
 #[derive(Default)]
@@ -22,6 +24,8 @@ pub struct Tape {
     pub stop_everywhere: bool,
     /// How many events there were.
     events: u64,
+    /// What happened, in order.
+    pub history: History,
     /// Shown what passes between processors and board.
     tracer: Option<Tracer>,
 }
@@ -103,6 +107,7 @@ impl Observer for Tape {
             }
             _ => false,
         };
+        self.history.see(at, event);
         self.events += 1;
         heard || picked || self.stop_everywhere
     }

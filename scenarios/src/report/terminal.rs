@@ -55,13 +55,21 @@ pub fn conclusion(report: &Report, seconds: f64) -> String {
     let names: Vec<&str> = oracles.iter().map(|oracle| oracle.name()).collect();
     let _ = writeln!(text, "checks   {passed} of {}   {}", checks.len(), names.join(" "));
     for check in checks.iter().filter(|check| check.status == Status::NotObserved) {
-        let _ =
-            writeln!(text, "not observed   {} {}: {}", check.oracle.name(), check.clause, evidence(check, 1));
+        let _ = writeln!(
+            text,
+            "not observed   {}   {}: {}",
+            check.clause,
+            check.clause.about(),
+            evidence(check, 1)
+        );
     }
     text.push('\n');
     for check in checks.iter().filter(|check| check.status == Status::Fail) {
         let class = check.class.as_deref().unwrap_or_default();
-        let _ = writeln!(text, "FAIL  {}  {}   class: {class}", check.oracle.name(), check.clause);
+        let _ = writeln!(text, "FAIL  {}   {}   class: {class}", check.clause, check.clause.about());
+        if !check.of.is_empty() {
+            let _ = writeln!(text, "      {}", check.of);
+        }
         for line in evidence(check, EVIDENCE).lines() {
             let _ = writeln!(text, "      {line}");
         }
@@ -71,9 +79,10 @@ pub fn conclusion(report: &Report, seconds: f64) -> String {
         Verdict::Pass => "PASS",
         Verdict::Fail => "FAIL",
         Verdict::Skipped => "SKIPPED",
+        Verdict::Broken => "BROKEN",
     };
     let _ = write!(text, "{verdict}   {}   {seconds:.1} s", report.scenario);
-    if let Some(why) = &report.skipped {
+    if let Some(why) = report.broken.as_ref().or(report.skipped.as_ref()) {
         let _ = write!(text, "   {why}");
     }
     if let Some(digest) = report.digest.as_deref().and_then(|digest| digest.get(..8)) {
@@ -92,6 +101,7 @@ mod tests {
     use agent_protocol::message::Role;
 
     use super::*;
+    use crate::checks::Clause;
 
     fn report(checks: Vec<Check>, verdict: Verdict) -> Report {
         let phases = [
@@ -107,6 +117,7 @@ mod tests {
             what: what.into(),
             detail: detail.into(),
             nanoseconds,
+            began: 0,
             instructions,
         });
         Report {
@@ -121,6 +132,7 @@ mod tests {
             power_events: Vec::new(),
             checks,
             skipped: None,
+            broken: None,
         }
     }
 
@@ -137,23 +149,19 @@ mod tests {
 
     #[test]
     fn a_run_that_passes() {
-        let checks = vec![
-            Check::pass(Oracle::O1, "after restore: the image is gone"),
-            Check::pass(Oracle::O9, "every step came to its end"),
-        ];
+        let checks =
+            vec![Check::pass(Clause::ImageGone, "cycle 1, after restore"), Check::pass(Clause::StepsEnd, "")];
         insta::assert_snapshot!(shown(&report(checks, Verdict::Pass)));
     }
 
     #[test]
     fn a_run_that_fails_says_why_last() {
         let evidence = vec!["swap signature S1SUSPEND".to_owned()];
-        let mut checks = vec![
-            Check::fail(Oracle::O1, "after resume: the image is gone", "image still valid", evidence),
-            Check::pass(Oracle::O9, "every step came to its end"),
-            Check::pass(Oracle::O11, "clean"),
+        let checks = vec![
+            Check::fail(Clause::ImageGone, "cycle 1, after resume", "image still valid", evidence),
+            Check::pass(Clause::StepsEnd, ""),
+            Check::not_observed(Clause::FileSystemWhole, "", "e2fsck is not installed"),
         ];
-        checks[2].status = Status::NotObserved;
-        checks[2].evidence = vec!["e2fsck is not installed".into()];
         insta::assert_snapshot!(shown(&report(checks, Verdict::Fail)));
     }
 
