@@ -4,6 +4,24 @@ use ram::GuestRam;
 
 use crate::state::CpuState;
 
+/// An instruction that is about to be executed.
+pub struct Here<'a> {
+    /// Its linear address.
+    pub linear: u64,
+    /// Its physical address.
+    pub physical: u64,
+    /// Virtual run time in nanoseconds.
+    pub now: u64,
+    /// Instructions retired since the slice began.
+    pub retired: u64,
+    /// General registers; those in `state` are stale.
+    pub registers: &'a [u64; 16],
+    /// The processor.
+    pub state: &'a CpuState,
+    /// Memory.
+    pub ram: &'a GuestRam,
+}
+
 /// An access by port number or by an address that is no memory. Sizes are 1, 2, 4 or 8 bytes (ports: up to 4); values are zero
 /// extended. `now` is virtual run time in nanoseconds.
 pub trait Bus {
@@ -26,11 +44,14 @@ pub trait Bus {
     fn watches_code(&self) -> bool {
         false
     }
-    /// Whether somebody wants to know when code at this instruction pointer begins to run. It must be where control is transferred to,
-    /// as the first instruction of a function is. An answer may be remembered until [`crate::Cpu::flush`].
-    fn is_watched(&self, _rip: u64) -> bool {
+    /// The lowest watched linear address among so many from this one on. An answer may be remembered until [`crate::Cpu::flush`].
+    fn next_watched(&self, _linear: u64, _bytes: u64) -> Option<u64> {
+        None
+    }
+    /// The instruction at a watched address is about to be executed. True: it is not, and the slice ends before it; when the processor
+    /// goes on it executes it without asking again. An instruction that raised a fault and is executed again asks again; a repeated
+    /// string instruction asks once.
+    fn about_to_execute(&mut self, _here: &Here<'_>) -> bool {
         false
     }
-    /// Watched code is about to run, with these general registers; those in `state` are stale.
-    fn executed(&mut self, _rip: u64, _registers: &[u64; 16], _state: &CpuState, _ram: &GuestRam) {}
 }

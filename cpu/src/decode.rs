@@ -64,7 +64,7 @@ impl Exec<'_> {
     }
 
     /// Linear address of the next instruction, within its segment's limit.
-    fn code_address(&mut self) -> Result<u64, Stop> {
+    pub(crate) fn code_address(&mut self) -> Result<u64, Stop> {
         if self.mode.is_64() {
             return Ok(self.rip);
         }

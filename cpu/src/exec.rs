@@ -71,6 +71,8 @@ pub struct Exec<'a> {
     pub mode: Mode,
     /// Somebody watches code.
     pub(crate) watching: bool,
+    /// The watched address that was told of, and whose instruction is still to be executed.
+    pub(crate) announced: Option<u64>,
     start_budget: i64,
     start_ns: u64,
     spent_ns: u64,
@@ -91,6 +93,7 @@ impl<'a> Exec<'a> {
         let watching = bus.watches_code();
         let mut exec = Self {
             watching,
+            announced: None,
             regs,
             rip: state.rip,
             flags: LazyFlags::new(state.rflags),

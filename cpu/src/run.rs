@@ -4,10 +4,10 @@ use iced_x86::Code;
 use ram::GuestRam;
 
 use crate::block_cache::BlockCache;
-use crate::bus::Bus;
+use crate::bus::{Bus, Here};
 use crate::exec::{Exec, Missing};
 use crate::fault::Stop;
-use crate::memory::Tlb;
+use crate::memory::{PAGE_OFFSET, Tlb};
 use crate::mode::Mode;
 use crate::state::{Activity, CpuState, Cr0, Cr4, Efer};
 
@@ -25,6 +25,8 @@ pub struct Cpu {
     jumps: Box<[Jump; JUMPS]>,
     seen_code_epoch: u32,
     seen_paging: Paging,
+    /// As in [`Exec`]: between two slices.
+    announced: Option<u64>,
 }
 
 /// What decides how linear addresses are translated: CR0, CR3, CR4, EFER, IA32_APIC_BASE.
@@ -90,12 +92,24 @@ impl Cpu {
             block: u32::MAX,
         };
         let seen_paging = paging(&state);
-        Self { state, tlb: Tlb::default(), jumps: Box::new([none; JUMPS]), seen_code_epoch: 0, seen_paging }
+        Self {
+            state,
+            tlb: Tlb::default(),
+            jumps: Box::new([none; JUMPS]),
+            seen_code_epoch: 0,
+            seen_paging,
+            announced: None,
+        }
     }
 
     /// Forgets translations: to be called after memory or the state was changed from outside.
     pub fn flush(&mut self) {
         self.tlb.flush(false);
+    }
+
+    /// Forgets which watched instruction was told of and not executed: to be called after another state was put here.
+    pub fn announce_again(&mut self) {
+        self.announced = None;
     }
 
     /// Forgets which pages may be written to without asking: to be called after memory's marks of written pages were taken.
@@ -115,7 +129,9 @@ impl Cpu {
         }
         let budget = i64::try_from(slice.instructions).unwrap_or(i64::MAX);
         let mut exec = Exec::new(&mut self.state, &mut self.tlb, ram, bus, slice.now, budget);
+        exec.announced = self.announced;
         let leave = exec.run(cache, &mut self.jumps);
+        self.announced = exec.announced;
         let exit = Exit { leave, retired: exec.retired(), spent: exec.spent() };
         exec.put_together();
         self.seen_code_epoch = cache.code_epoch();
@@ -217,12 +233,13 @@ impl Exec<'_> {
             return Ok(jump.block);
         }
         let block = self.find_block(cache, mode)?;
-        if self.watching && self.bus.is_watched(rip) {
-            // Not remembered, so that the next time is seen as well.
-            let mut registers = [0; 16];
-            registers.copy_from_slice(&self.regs[..16]);
-            self.bus.executed(rip, &registers, self.state, self.ram);
-            return Ok(block);
+        if self.watching {
+            let bytes = cache.get(block).map_or(0, |block| block.bytes);
+            let linear = self.code_address()?;
+            if self.bus.next_watched(linear, u64::from(bytes)).is_some() {
+                // One by one up to the one that is watched, and this one too. Not remembered, so that the next time is seen as well.
+                return Err(Stop::Alone);
+            }
         }
         let epochs = (self.tlb.epoch(), cache.epoch());
         jumps[(rip ^ rip >> 12) as usize % JUMPS] = Jump { rip, cs_base, mode, epochs, block };
@@ -271,6 +288,11 @@ impl Exec<'_> {
     /// The instruction at the instruction pointer in a block of its own.
     #[cold]
     pub(crate) fn run_alone(&mut self, cache: &mut BlockCache) {
+        let watched = if self.watching { self.watched_address() } else { None };
+        if watched.is_some_and(|linear| self.stops_at(linear)) {
+            self.announced = watched;
+            return self.request_leave(Leave::Bus);
+        }
         if self.begin_step().is_err() {
             return self.fault_taken();
         }
@@ -289,13 +311,38 @@ impl Exec<'_> {
             // A branch to the instruction behind it is taken for none.
             Ok(()) => self.end_step(self.rip != self.wrap_ip(start.wrapping_add(u64::from(bytes)))),
             Err(Stop::Fault) => self.fault_taken(),
-            Err(Stop::Again) => self.end_step(false),
+            Err(Stop::Again) => {
+                // Not a new one when it continues.
+                self.announced = watched;
+                self.end_step(false);
+            }
             Err(Stop::Alone | Stop::Unimplemented) => {
                 let missing = self.missing.unwrap_or(Missing::Instruction(Code::INVALID));
                 self.missing = Some(missing);
                 self.request_leave(Leave::Missing(missing));
             }
         }
+    }
+
+    /// The address of the next instruction, if it is watched.
+    fn watched_address(&mut self) -> Option<u64> {
+        // An address that cannot be executed is a matter of who executes it.
+        let linear = self.code_address().ok()?;
+        self.bus.next_watched(linear, 1)
+    }
+
+    /// Tells of the watched instruction that is next, if that was not done before. True: it is not executed now.
+    fn stops_at(&mut self, linear: u64) -> bool {
+        if self.announced.take() == Some(linear) {
+            return false;
+        }
+        let Ok((frame, _)) = self.code(linear) else { return false };
+        let mut registers = [0; 16];
+        registers.copy_from_slice(&self.regs[..16]);
+        let (now, retired) = (self.now(), self.retired());
+        let physical = frame << 12 | linear & PAGE_OFFSET;
+        let Self { state, ram, bus, .. } = self;
+        bus.about_to_execute(&Here { linear, physical, now, retired, registers: &registers, state, ram })
     }
 
     #[cold]

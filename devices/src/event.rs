@@ -27,6 +27,11 @@ pub enum Event {
     },
     /// A request to a disk went a step further.
     Disk(DiskEvent),
+    /// A processor is about to execute an instruction that is watched. The one event that comes before what it tells of.
+    Executed {
+        /// Which, by the number that who watches gave it.
+        point: u16,
+    },
     /// The machine is in another power state, and its parts are as that state leaves them.
     Power(PowerEvent),
 }

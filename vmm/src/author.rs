@@ -13,6 +13,7 @@ use std::fmt;
 use std::ops::Range;
 
 use cpu::CpuState;
+use cpu::bus::Here;
 use ram::GuestRam;
 use serde::{Deserialize, Serialize};
 
@@ -118,13 +119,15 @@ impl FlushWatch {
         (!kernels.is_empty()).then(|| Self { kernels, asked: Vec::new(), last: Vec::new() })
     }
 
-    pub(crate) fn watches(&self, rip: u64) -> bool {
-        self.kernels.iter().any(|kernel| kernel.entry == rip)
+    /// Where they come in, in each kernel.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = u64> + '_ {
+        self.kernels.iter().map(|kernel| kernel.entry)
     }
 
     /// Somebody asks for a flush.
-    pub(crate) fn executed(&mut self, rip: u64, registers: &[u64; 16], state: &CpuState, ram: &GuestRam) {
-        let Some(kernel) = self.kernels.iter().find(|kernel| kernel.entry == rip) else { return };
+    pub(crate) fn executed(&mut self, here: &Here<'_>) {
+        let Here { linear, registers, state, ram, .. } = *here;
+        let Some(kernel) = self.kernels.iter().find(|kernel| kernel.entry == linear) else { return };
         let stack = Stack { kernel, state, ram };
         let (rsp, rbp) = (registers[4], registers[5]);
         let author = match stack.by_frame_pointers(rsp, rbp) {
@@ -226,16 +229,16 @@ impl Machine {
     /// Watches from now on for who asks for flushes, until the machine starts again: to be called when a kernel has booted. False if no
     /// kernel in memory has its symbols there (CONFIG_KALLSYMS), and nothing is watched.
     pub fn watch_flushes(&mut self) -> bool {
-        self.flush_watch = FlushWatch::of(&self.ram);
+        self.code_watch.flushes = FlushWatch::of(&self.ram);
         // What processors remember of code that is watched now.
         self.engine.forget_jumps();
-        self.flush_watch.is_some()
+        self.code_watch.flushes.is_some()
     }
 
     /// Who asked for the flush that a disk just accepted: to be called once for each, where the machine stopped at it. Empty: nobody
     /// that was seen.
     pub fn flush_authors(&mut self) -> Vec<Author> {
-        self.flush_watch.as_mut().map(FlushWatch::flushed).unwrap_or_default()
+        self.code_watch.flushes.as_mut().map(FlushWatch::flushed).unwrap_or_default()
     }
 
     /// As [`Machine::flush_authors`], and writes them into the write log of the disk, if it keeps one.

@@ -8,9 +8,9 @@ use firmware::{Blob, Boot, ConfigError};
 use ram::{GuestRam, RamError};
 use thiserror::Error;
 
-use crate::author::FlushWatch;
 use crate::board::{Board, World};
 use crate::clock::Clock;
+use crate::code_watch::CodeWatch;
 use crate::config::{Config, InvalidConfig};
 use crate::digest::Digest;
 use crate::drive::Drive;
@@ -86,7 +86,7 @@ pub struct Machine {
     pub(crate) engine: Software,
     pub(crate) tracker: Tracker,
     /// Looks on, and is no part of the machine.
-    pub(crate) flush_watch: Option<FlushWatch>,
+    pub(crate) code_watch: CodeWatch,
 }
 
 impl Machine {
@@ -118,7 +118,7 @@ impl Machine {
             instructions: 0,
             power: PowerState::S0,
             engine,
-            flush_watch: None,
+            code_watch: CodeWatch::default(),
             config,
         })
     }
@@ -165,7 +165,7 @@ impl Machine {
             scheduler: &mut self.scheduler,
             instructions: &mut self.instructions,
             observer: &mut *observer,
-            flush_watch: &mut self.flush_watch,
+            code_watch: &mut self.code_watch,
         };
         let stop = self.engine.run(&mut around, limit);
         self.follow(stop, observer);

@@ -47,6 +47,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::board::World;
 use crate::clock::Clock;
+use crate::code_watch::CodeWatch;
 use crate::config::Config;
 use crate::engine::Stop;
 use crate::engine::scheduler::Scheduler;
@@ -284,7 +285,7 @@ impl Machine {
         let now = self.clock.now();
         self.engine.power_on(&self.config);
         self.engine.restart_tsc(now);
-        self.flush_watch = None;
+        self.code_watch = CodeWatch::default();
         self.scheduler = Scheduler::new(self.config.quantum, self.config.seed.wrapping_sub(1));
         let mut world = World::of_host(&self.ram, self.clock, self.instructions, observer);
         self.board.reset(kind, now, &mut world);

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::board::Board;
 use crate::clock::Clock;
+use crate::code_watch::CodeWatch;
 use crate::config::Config;
 use crate::engine::scheduler::Scheduler;
 use crate::engine::software::Software;
@@ -130,7 +131,7 @@ impl Machine {
             scheduler: *scheduler,
             instructions: *instructions,
             power: *power,
-            flush_watch: None,
+            code_watch: CodeWatch::default(),
             engine: Software::new(config),
         };
         machine.restore(snapshot)?;
@@ -158,7 +159,7 @@ impl Machine {
             power,
             engine,
             tracker: _,
-            flush_watch: _,
+            code_watch: _,
         } = self;
         MachineState {
             config: config.clone(),

@@ -48,6 +48,11 @@ pub enum What {
         /// This one. None: any.
         byte: Option<u8>,
     },
+    /// A processor is about to execute an instruction that [`Machine::watch_code`] watches.
+    Executed {
+        /// Which.
+        point: u16,
+    },
     /// The machine as a whole changes its state.
     Power(PowerEvent),
     /// Run time has come to here.
@@ -217,6 +222,7 @@ impl Watched {
             (What::Debug { byte: wanted }, Event::Debug { byte }) => {
                 wanted.is_none_or(|wanted| wanted == *byte)
             }
+            (What::Executed { point: wanted }, Event::Executed { point }) => wanted == point,
             (What::Power(wanted), Event::Power(event)) => wanted == event,
             _ => false,
         }
@@ -352,6 +358,7 @@ impl fmt::Display for What {
             Self::Text { port, text } => write!(f, "serial port {port} says {text:?}"),
             Self::Debug { byte: None } => write!(f, "a byte at the debug port"),
             Self::Debug { byte: Some(byte) } => write!(f, "{byte:#04x} at the debug port"),
+            Self::Executed { point } => write!(f, "code point {point}"),
             Self::Power(event) => f.write_str(match event {
                 PowerEvent::On => "power on",
                 PowerEvent::Asleep => "asleep in S3",

@@ -1,6 +1,7 @@
 //! The loop itself: budgets, and what depends on them.
 
 use super::*;
+use crate::bus::Here;
 use crate::testing::Recorder;
 
 /// Real mode at 0x1000 with this code.
@@ -81,7 +82,30 @@ fn an_instruction_has_15_bytes_at_most() {
 #[derive(Default)]
 struct Watcher {
     inner: Recorder,
-    seen: Vec<u64>,
+    watched: u64,
+    stops: bool,
+    /// Instructions before this slice.
+    before: u64,
+    /// RAX, and instructions retired.
+    seen: Vec<(u64, u64)>,
+}
+
+impl Watcher {
+    /// Runs so many instructions in pieces, watching this address; what was seen, and how often it stopped.
+    fn watch(code: &[u8], watched: u64, pieces: (u64, u64), stops: bool) -> (Vec<(u64, u64)>, CpuState) {
+        let (mut cpu, mut cache, ram) = machine(code);
+        let mut bus = Self { watched, stops, ..Self::default() };
+        while bus.before < pieces.0 {
+            let slice = Slice { now: 0, instructions: pieces.1.min(pieces.0 - bus.before) };
+            let told = bus.seen.len();
+            let exit = cpu.run(&mut cache, &ram, &mut bus, slice);
+            bus.before += exit.retired;
+            if stops && bus.seen.len() > told {
+                assert_eq!((exit.leave, bus.seen.len(), cpu.state.rip), (Leave::Bus, told + 1, watched));
+            }
+        }
+        (bus.seen, cpu.state)
+    }
 }
 
 impl crate::Bus for Watcher {
@@ -103,11 +127,13 @@ impl crate::Bus for Watcher {
     fn watches_code(&self) -> bool {
         true
     }
-    fn is_watched(&self, rip: u64) -> bool {
-        rip == 0x1006
+    fn next_watched(&self, linear: u64, bytes: u64) -> Option<u64> {
+        (linear..linear + bytes).contains(&self.watched).then_some(self.watched)
     }
-    fn executed(&mut self, _: u64, registers: &[u64; 16], _: &CpuState, _: &GuestRam) {
-        self.seen.push(registers[0]);
+    fn about_to_execute(&mut self, here: &Here<'_>) -> bool {
+        assert_eq!((here.linear, here.physical), (self.watched, self.watched), "flat");
+        self.seen.push((here.registers[0], self.before + here.retired));
+        self.stops
     }
 }
 
@@ -115,17 +141,44 @@ impl crate::Bus for Watcher {
 fn watched_code_is_seen_each_time_and_runs_as_ever_in_pieces_of_any_length() {
     // 0x1000: add ax, 3 ; jmp 0x1006 ; (0x1005 nop) ; 0x1006: add ax, 5 ; jmp 0x1000
     let code = [0x83, 0xc0, 3, 0xeb, 1, 0x90, 0x83, 0xc0, 5, 0xeb, 0xf5];
-    for piece in [1, 2, 3, 7, 40] {
-        let mut machine = machine(&code);
-        let mut bus = Watcher::default();
-        let (cpu, cache, ram) = &mut machine;
-        for _ in 0..120 / piece {
-            cpu.run(cache, ram, &mut bus, Slice { now: 0, instructions: piece });
+    let unwatched = Watcher::watch(&code, 0, (120, 120), false).1;
+    for piece in [1, 2, 3, 7, 40, 120] {
+        for stops in [false, true] {
+            // Each turn is four instructions; the watched one is the third.
+            let (seen, state) = Watcher::watch(&code, 0x1006, (120, piece), stops);
+            let expected: Vec<(u64, u64)> = (0..30).map(|turn| (8 * turn + 3, 4 * turn + 2)).collect();
+            assert_eq!(seen, expected, "pieces of {piece}");
+            assert_eq!(state, unwatched);
         }
-        let instructions = 120 / piece * piece;
-        // Each turn is four instructions; the watched one is the third.
-        let turns = (instructions + 1) / 4;
-        let expected: Vec<u64> = (0..turns).map(|turn| 8 * turn + 3).collect();
-        assert_eq!(bus.seen, expected, "pieces of {piece}");
+    }
+}
+
+#[test]
+fn code_is_seen_in_the_middle_of_a_block_and_an_address_in_the_middle_of_an_instruction_is_none() {
+    // 0x1000: add ax, 3 ; 0x1003: add ax, 5 ; 0x1006: nop ; 0x1007: jmp 0x1000
+    let code = [0x83, 0xc0, 3, 0x83, 0xc0, 5, 0x90, 0xeb, 0xf7];
+    for piece in [1, 3, 40] {
+        for stops in [false, true] {
+            let seen = |watched| Watcher::watch(&code, watched, (40, piece), stops).0;
+            for (number, watched, ax) in [(0, 0x1000, 0), (1, 0x1003, 3), (2, 0x1006, 8), (3, 0x1007, 8)] {
+                let expected: Vec<(u64, u64)> =
+                    (0..10).map(|turn| (8 * turn + ax, 4 * turn + number)).collect();
+                assert_eq!(seen(watched), expected, "{watched:#x} in pieces of {piece}");
+            }
+            assert_eq!(seen(0x1001), []);
+        }
+    }
+}
+
+#[test]
+fn code_is_seen_in_a_shadow_and_a_repeated_instruction_once() {
+    // 0x1000: mov cx, 9 ; 0x1003: sti ; 0x1004: rep lodsb ; 0x1006: jmp 0x1000
+    let code = [0xb9, 9, 0, 0xfb, 0xf3, 0xac, 0xeb, 0xf8];
+    for piece in [1, 2, 5, 40] {
+        for stops in [false, true] {
+            let seen = Watcher::watch(&code, 0x1004, (48, piece), stops).0;
+            let instructions: Vec<u64> = seen.iter().map(|(_, instructions)| *instructions).collect();
+            assert_eq!(instructions, [2, 14, 26, 38], "pieces of {piece}");
+        }
     }
 }

@@ -1,13 +1,12 @@
 //! What a processor's accesses reach: the board, and the other processors.
 
+use cpu::bus::Here;
 use cpu::exec::{MMIO_NS, PORT_NS};
-use cpu::{Bus, CpuState, NS_PER_INSTRUCTION, apic};
+use cpu::{Bus, NS_PER_INSTRUCTION, apic};
 use devices::{Ipi, Moment, Traffic, VirtualTime};
 
-use ram::GuestRam;
-
-use crate::author::FlushWatch;
 use crate::board::{Board, World};
+use crate::code_watch::CodeWatch;
 
 /// The bus of one processor for one slice.
 pub struct Pins<'a> {
@@ -20,15 +19,14 @@ pub struct Pins<'a> {
     /// Instructions retired before it.
     before: u64,
     accessed: bool,
-    /// Who asks for flushes.
-    flush_watch: Option<&'a mut FlushWatch>,
+    code_watch: &'a mut CodeWatch,
 }
 
 impl<'a> Pins<'a> {
     /// For a slice that starts now.
-    pub fn new(board: &'a mut Board, world: World<'a>, flush_watch: Option<&'a mut FlushWatch>) -> Self {
+    pub fn new(board: &'a mut Board, world: World<'a>, code_watch: &'a mut CodeWatch) -> Self {
         let (start, before) = (world.clock.now().0, world.instructions);
-        Self { board, world, sent: Vec::new(), start, before, accessed: false, flush_watch }
+        Self { board, world, sent: Vec::new(), start, before, accessed: false, code_watch }
     }
 
     /// An access that is over at this time, having taken so long. The first one of a slice comes before anything was spent but
@@ -98,16 +96,19 @@ impl Bus for Pins<'_> {
     }
 
     fn watches_code(&self) -> bool {
-        self.flush_watch.is_some()
+        !self.code_watch.is_empty()
     }
 
-    fn is_watched(&self, rip: u64) -> bool {
-        self.flush_watch.as_ref().is_some_and(|watch| watch.watches(rip))
+    fn next_watched(&self, linear: u64, bytes: u64) -> Option<u64> {
+        self.code_watch.next(linear, bytes)
     }
 
-    fn executed(&mut self, rip: u64, registers: &[u64; 16], state: &CpuState, ram: &GuestRam) {
-        if let Some(watch) = &mut self.flush_watch {
-            watch.executed(rip, registers, state, ram);
-        }
+    fn about_to_execute(&mut self, here: &Here<'_>) -> bool {
+        let World { processor, .. } = self.world;
+        let instructions = self.before.saturating_add(here.retired);
+        let at = Moment { time: VirtualTime(here.now), instructions, processor };
+        let stops = self.code_watch.tell(here, at, self.world.observer);
+        self.board.signals.triggered |= stops;
+        stops
     }
 }

@@ -8,9 +8,9 @@ use devices::{Observer, VirtualTime};
 use firmware::{Mtrrs, Registers};
 use ram::GuestRam;
 
-use crate::author::FlushWatch;
 use crate::board::{Board, World};
 use crate::clock::Clock;
+use crate::code_watch::CodeWatch;
 use crate::config::{Config, TscOnS3};
 use crate::engine::pins::Pins;
 use crate::engine::scheduler::Scheduler;
@@ -58,6 +58,7 @@ impl Software {
         for (cpu, state) in self.processors.iter_mut().zip(states) {
             cpu.state.clone_from(state);
             cpu.flush();
+            cpu.announce_again();
         }
         let more = states.iter().skip(self.processors.len()).cloned().map(Cpu::new);
         self.processors.extend(more.collect::<Vec<_>>());
@@ -138,8 +139,8 @@ pub struct Around<'a> {
     pub instructions: &'a mut u64,
     /// Sees events.
     pub observer: &'a mut dyn Observer,
-    /// Who asks for flushes.
-    pub flush_watch: &'a mut Option<FlushWatch>,
+    /// Code that is watched.
+    pub code_watch: &'a mut CodeWatch,
 }
 
 impl Software {
@@ -253,7 +254,7 @@ impl Software {
             processor: u32::try_from(current).ok(),
             observer: around.observer,
         };
-        let mut pins = Pins::new(around.board, world, around.flush_watch.as_mut());
+        let mut pins = Pins::new(around.board, world, around.code_watch);
         let Exit { leave, retired, spent } =
             cpu.run(cache, around.ram, &mut pins, Slice { now: now.0, instructions: budget });
         let sent = pins.into_sent();

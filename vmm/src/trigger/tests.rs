@@ -94,6 +94,8 @@ fn the_rest_of_the_events() {
         Event::SleepRegister { slp_typ: 1 },
         Event::Power(PowerEvent::Asleep),
         Event::Debug { byte: 2 },
+        Event::Executed { point: 3 },
+        Event::Executed { point: 4 },
     ];
     let first = |what| stops([Trigger::first(what)], &events).0;
     assert_eq!(first(What::sleep(SleepState::S3)), [2]);
@@ -102,6 +104,7 @@ fn the_rest_of_the_events() {
     assert_eq!(first(What::Power(PowerEvent::Asleep)), [3]);
     assert_eq!(first(What::Debug { byte: Some(2) }), [4]);
     assert_eq!(first(What::Debug { byte: None }), [0]);
+    assert_eq!(first(What::Executed { point: 4 }), [6]);
 }
 
 #[test]
@@ -147,6 +150,7 @@ fn they_can_be_read() {
         Trigger::first(What::Power(PowerEvent::Awake)),
         Trigger::first(What::Time(VirtualTime(1_500))),
         Trigger::first(What::Instruction(1_000_000)),
+        Trigger::nth(What::Executed { point: 2 }, 2),
     ];
     let text: Vec<String> = all.iter().map(ToString::to_string).collect();
     insta::assert_snapshot!(text.join("\n"), @r#"
@@ -160,6 +164,7 @@ fn they_can_be_read() {
     awake from S3
     run time 1500 ns
     instruction 1000000
+    code point 2, number 2
     "#);
     for trigger in all {
         let bytes = postcard::to_stdvec(&trigger).unwrap();
