@@ -96,7 +96,8 @@ impl History {
     pub fn see(&mut self, at: Moment, event: Event) {
         let what = match event {
             Event::Serial { port: 0, byte } => return self.hear(at, byte),
-            Event::Serial { .. } | Event::Debug { .. } => return,
+            // Who watches code writes down himself what it means.
+            Event::Serial { .. } | Event::Debug { .. } | Event::Executed { .. } => return,
             Event::SleepRegister { slp_typ } => Happening::SleepRegister { slp_typ },
             Event::Disk(event) => Happening::Disk(event),
             Event::Power(event) => {
