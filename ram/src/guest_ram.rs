@@ -7,7 +7,7 @@ use vm_memory::{
     Address, Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryRegion, GuestRegionMmap, MmapRegion,
 };
 
-use crate::{GuestMemory, HOLE_END, HOLE_START, PAGE_SIZE, PageMarks};
+use crate::{ForeignWrite, GuestMemory, HOLE_END, HOLE_START, PAGE_SIZE, PageMarks, Writer};
 
 /// The most memory a machine can have.
 pub const MAX_BYTES: u64 = 64 << 30;
@@ -201,6 +201,54 @@ impl GuestRam {
         self.regions.iter().flat_map(frames).collect()
     }
 
+    /// Remembers from now on which pages are written by anybody who is no processor; the host, until
+    /// [`GuestRam::set_writer`] says otherwise. Or forgets it all.
+    pub fn watch_foreign_writes(&self, watch: bool) {
+        for region in &self.regions {
+            region.marks.foreign().watch(watch.then_some(Writer::Host));
+            region.marks.foreign().take();
+        }
+    }
+
+    /// Whether that is remembered.
+    pub fn watches_foreign_writes(&self) -> bool {
+        self.regions[0].marks.foreign().watched().is_some()
+    }
+
+    /// Whose writes follow, if they are remembered at all: who drives devices says so, and takes it back.
+    pub fn set_writer(&self, writer: Writer) {
+        if self.watches_foreign_writes() {
+            self.regions.iter().for_each(|region| region.marks.foreign().watch(Some(writer)));
+        }
+    }
+
+    /// Pages written by anybody who is no processor since the last call, in ascending order.
+    pub fn take_foreign_writes(&self) -> Vec<ForeignWrite> {
+        let writes = |region: &Region| {
+            let first = region.first_frame;
+            let pages = region.marks.foreign().take().into_iter();
+            pages.map(move |(page, writer)| ForeignWrite { frame: first + page as u64, writer })
+        };
+        self.regions.iter().flat_map(writes).collect()
+    }
+
+    /// Copies into memory for a processor that has no pointer to it: no foreign write.
+    ///
+    /// # Errors
+    /// That of vm-memory, if some of it is no memory.
+    pub fn write_by_processor(&self, address: u64, from: &[u8]) -> Result<(), vm_memory::GuestMemoryError> {
+        let watched = self.regions.each_ref().map(|region| region.marks.foreign().watched());
+        if watched == [None; 2] {
+            return self.write(address, from);
+        }
+        self.regions.iter().for_each(|region| region.marks.foreign().watch(None));
+        let written = self.write(address, from);
+        for (region, watched) in self.regions.iter().zip(watched) {
+            region.marks.foreign().watch(watched);
+        }
+        written
+    }
+
     /// Copies out of memory.
     ///
     /// # Errors
@@ -248,6 +296,40 @@ mod tests {
         ram.write(3 * 4096 - 1, &[1, 2]).unwrap();
         assert!(ram.any_rewritten());
         assert_eq!(ram.take_rewritten(), [3]);
+    }
+
+    #[test]
+    fn writes_of_others_are_remembered_while_somebody_asks() {
+        let ram = GuestRam::new(HOLE_START + 8192).unwrap();
+        let write = |frame, writer| ForeignWrite { frame, writer };
+        ram.write(0x1000, &[1]).unwrap();
+        ram.set_writer(Writer::Device);
+        ram.write(0x1000, &[1]).unwrap();
+        assert_eq!(ram.take_foreign_writes(), []);
+        ram.watch_foreign_writes(true);
+        ram.write(HOLE_END + 8191, &[1]).unwrap();
+        ram.set_writer(Writer::Device);
+        ram.memory().write_slice(&[1, 2], GuestAddress(0x2fff)).unwrap();
+        ram.set_writer(Writer::Host);
+        ram.write(0x3000, &[1]).unwrap();
+        ram.write(0x1000, &[]).unwrap();
+        // Processors.
+        ram.write_by_processor(0x5000, &[1]).unwrap();
+        ram.note_write(6);
+        ram.write(0x7000, &[1]).unwrap();
+        let expected = [
+            write(2, Writer::Device),
+            write(3, Writer::Device),
+            write(7, Writer::Host),
+            write(HOLE_END / 4096 + 1, Writer::Host),
+        ];
+        assert_eq!(ram.take_foreign_writes(), expected);
+        assert_eq!(ram.take_foreign_writes(), []);
+        ram.write(0x1000, &[1]).unwrap();
+        ram.watch_foreign_writes(false);
+        ram.write(0x1000, &[1]).unwrap();
+        assert_eq!(ram.take_foreign_writes(), []);
+        assert!(ram.take_written().contains(&5), "whoever wrote, it is marked");
     }
 
     #[test]

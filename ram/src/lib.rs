@@ -6,10 +6,12 @@
 //! The layout does not depend on anything but the size: what does not fit below [`HOLE_START`] continues at [`HOLE_END`]. Guests
 //! remember addresses across hibernation.
 
+mod foreign;
 mod guest_ram;
 mod marks;
 mod noise;
 
+pub use foreign::{ForeignWrite, Writer};
 pub use guest_ram::{GuestRam, MAX_BYTES, RamError};
 pub use marks::PageMarks;
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use vm_memory::bitmap::{Bitmap, BitmapSlice, NewBitmap, WithBitmapSlice};
 
 use crate::PAGE_SIZE;
+use crate::foreign::Foreign;
 
 /// The marks of one contiguous region, in pages from its start. Clones share the marks.
 #[derive(Debug, Clone, Default)]
@@ -22,6 +23,7 @@ struct Shared {
     /// Words of `written` that may have a bit set: who takes them looks at no others.
     written_words: Bits,
     code: Bits,
+    foreign: Foreign,
     any_rewritten: AtomicBool,
     rewritten: Mutex<Vec<usize>>,
 }
@@ -93,6 +95,11 @@ impl PageMarks {
         }
     }
 
+    /// Who else writes.
+    pub(crate) fn foreign(&self) -> &Foreign {
+        &self.shared.foreign
+    }
+
     /// Translated code was made from this page.
     pub fn note_code(&self, page: usize) {
         self.shared.code.set(page);
@@ -156,6 +163,10 @@ impl Bitmap for PageMarks {
         let last = first.saturating_add(len - 1);
         for page in first / PAGE_SIZE as usize..=last / PAGE_SIZE as usize {
             self.note_write(page);
+            // Processors write through pointers, and do not come by here.
+            if page < self.shared.pages {
+                self.shared.foreign.note(page);
+            }
         }
     }
 

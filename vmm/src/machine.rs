@@ -5,7 +5,7 @@ use devices::disk::BaseError;
 use devices::{Observer, VirtualTime, WorldTime};
 use firmware::boot::{self, BootError, Payload};
 use firmware::{Blob, Boot, ConfigError};
-use ram::{GuestRam, RamError};
+use ram::{ForeignWrite, GuestRam, RamError, Writer};
 use thiserror::Error;
 
 use crate::board::{Board, World};
@@ -167,7 +167,9 @@ impl Machine {
             observer: &mut *observer,
             code_watch: &mut self.code_watch,
         };
+        self.ram.set_writer(Writer::Device);
         let stop = self.engine.run(&mut around, limit);
+        self.ram.set_writer(Writer::Host);
         self.follow(stop, observer);
         stop
     }
@@ -192,6 +194,17 @@ impl Machine {
     /// Memory.
     pub fn ram(&self) -> &GuestRam {
         &self.ram
+    }
+
+    /// Remembers from now on which pages are written by anybody who is no processor, or forgets it all. Memory that loses its power
+    /// loses what was remembered of it.
+    pub fn watch_foreign_writes(&mut self, watch: bool) {
+        self.ram.watch_foreign_writes(watch);
+    }
+
+    /// Pages written by devices or the host since the last call, in ascending order, and who was first.
+    pub fn take_foreign_writes(&mut self) -> Vec<ForeignWrite> {
+        self.ram.take_foreign_writes()
     }
 
     /// The board.

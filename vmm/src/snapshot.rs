@@ -174,6 +174,7 @@ impl Machine {
 
     /// Other memory: zero, or marked as written to.
     pub(crate) fn put_memory(&mut self, ram: GuestRam) {
+        ram.watch_foreign_writes(self.ram.watches_foreign_writes());
         self.tracker = Tracker::new(&ram);
         self.ram = ram;
         self.engine.forget_code();

@@ -7,7 +7,7 @@ impl Exec<'_> {
     pub(crate) fn physical_write(&mut self, address: u64, value: u64, bytes: u8) {
         let raw = value.to_le_bytes();
         let Some(raw) = raw.get(..usize::from(bytes)) else { return };
-        let _ = self.ram.write(address, raw);
+        let _ = self.ram.write_by_processor(address, raw);
         // Somebody's page table is somebody's code as well.
         self.attention |= self.ram.any_rewritten();
     }

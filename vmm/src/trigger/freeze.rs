@@ -143,6 +143,32 @@ fn two_disks_complete_at_one_instant_and_the_second_waits() {
     assert_eq!(machine.run(LIMIT, &mut record), Stop::Idle);
 }
 
+#[test]
+fn what_a_disk_and_the_host_write_to_memory_is_told_apart_from_what_the_guest_writes() {
+    let read = Step::Put { disk: 0, kind: 0, sector: 0 };
+    let mut machine = prepared(&[read, Step::Notify(0)]);
+    machine.watch_foreign_writes(true);
+    machine.ram.write(0x40_0000, &[1]).unwrap();
+    assert_eq!(machine.run(LIMIT, &mut Record::default()), Stop::Idle);
+    machine.ram.write(0x41_0000, &[1]).unwrap();
+    let foreign: Vec<(u64, ram::Writer)> =
+        machine.take_foreign_writes().iter().map(|write| (write.frame, write.writer)).collect();
+    let device = [u64::from(QUEUES[0]) / 4096 + 2, u64::from(BUFFERS) / 4096];
+    let [host, used, buffer, later] = [
+        (0x400, ram::Writer::Host),
+        (device[0], ram::Writer::Device),
+        (device[1], ram::Writer::Device),
+        (0x410, ram::Writer::Host),
+    ];
+    let mut expected = vec![host, used, buffer, later];
+    expected.sort_unstable();
+    assert_eq!(foreign, expected);
+    machine.power_cycle(1, &mut Record::default()).unwrap();
+    machine.take_foreign_writes();
+    machine.ram.write(0x41_0000, &[1]).unwrap();
+    assert_eq!(machine.take_foreign_writes().len(), 1, "power that went and came does not end it");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
