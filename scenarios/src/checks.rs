@@ -27,8 +27,34 @@ pub struct Check {
     /// Kind of failure: two failures of one class have one cause, as far as can be seen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub class: Option<String>,
-    /// What a person wants to see.
+    /// The weakest disk that shows it, if that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub needs: Option<FaultModel>,
+    /// What a person wants to see. The first is one sentence, and says it.
     pub evidence: Vec<String>,
+}
+
+/// What has to be held against a disk before a failure shows, from the weakest to the strongest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FaultModel {
+    /// The power is cut; whatever was completed survives.
+    CutOnly,
+    /// What was completed and not flushed may be lost.
+    VolatileCache,
+    /// The disk says that something is durable, and it is not. Never a fault of the kernel.
+    LyingDisk,
+}
+
+impl FaultModel {
+    /// As it is called in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::CutOnly => "cut only",
+            Self::VolatileCache => "volatile cache",
+            Self::LyingDisk => "lying disk",
+        }
+    }
 }
 
 /// What came of a check.
@@ -103,7 +129,7 @@ impl Serialize for Oracle {
 
 impl Check {
     fn new(clause: Clause, of: impl Into<String>, status: Status, evidence: Vec<String>) -> Self {
-        Self { oracle: clause.oracle(), clause, of: of.into(), status, class: None, evidence }
+        Self { oracle: clause.oracle(), clause, of: of.into(), status, class: None, needs: None, evidence }
     }
 
     /// It is as it has to be.
@@ -119,6 +145,11 @@ impl Check {
         evidence: Vec<String>,
     ) -> Self {
         Self { class: Some(class.into()), ..Self::new(clause, of, Status::Fail, evidence) }
+    }
+
+    /// Says what the weakest disk is that shows it.
+    pub fn needs(self, model: FaultModel) -> Self {
+        Self { needs: Some(model), ..self }
     }
 
     /// Worth knowing, and no failure.

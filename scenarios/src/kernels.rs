@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use agent_protocol::message::Role;
+use guest_kernels::bzimage::BzImage;
 use guest_kernels::initramfs::Initramfs;
 use guest_kernels::provision::{self, ProvisionError};
 use thiserror::Error;
@@ -86,6 +87,9 @@ impl Loaded {
 
     /// For the report.
     pub fn used_as(&self, role: Role) -> KernelUsed {
-        KernelUsed { role, name: self.name.clone(), blake3: blake3::hash(&self.bzimage).to_hex().to_string() }
+        let release =
+            BzImage::parse(self.bzimage.clone()).map_or(String::new(), |image| image.release().to_owned());
+        let blake3 = blake3::hash(&self.bzimage).to_hex().to_string();
+        KernelUsed { role, name: self.name.clone(), release, blake3 }
     }
 }

@@ -72,6 +72,8 @@ pub struct KernelUsed {
     pub role: Role,
     /// Of the catalogue, or the file.
     pub name: String,
+    /// What it calls itself, as `uname -r` would; empty if its file does not say.
+    pub release: String,
     /// BLAKE3 of the bzImage, in hexadecimal.
     pub blake3: String,
 }
@@ -95,6 +97,10 @@ pub struct Phase {
     pub nanoseconds: u64,
     /// Retired by all processors.
     pub instructions: u64,
+    /// Writes that the scenario's disks took, discards and zeroing included.
+    pub writes: u64,
+    /// Flushes that they took.
+    pub flushes: u64,
 }
 
 /// Something that happened to the power.

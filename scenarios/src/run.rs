@@ -5,13 +5,13 @@ mod judgement;
 
 use agent_protocol::message::Role;
 use devices::disk::{BaseError, CrashSpaceError, Disk, Media, WriteLog};
-use devices::{PowerEvent, VirtualTime};
+use devices::{DiskAction, DiskStep, PowerEvent, VirtualTime};
 use vmm::power::{PowerState, everything_accepted, nothing_unflushed};
 use vmm::trigger::{DiskPattern, Match, Trigger, Triggers, What};
 
 use crate::checks::{self, Check, Clause, Record};
 use crate::guest::GuestError;
-use crate::history::{Happening, History};
+use crate::history::{Entry, Happening, History};
 use crate::kernels::Loaded;
 use crate::lab::{Lab, Trouble};
 use crate::language::{Cut, Scenario, Step, StepSpec, Survives, When};
@@ -22,6 +22,9 @@ const OFF: u64 = 60_000_000_000;
 
 /// Told of what happens as it happens.
 pub trait Listener {
+    /// A phase begins.
+    fn begins(&mut self, _what: &str) {}
+
     /// A phase is over.
     fn phase(&mut self, phase: &Phase);
 
@@ -191,12 +194,19 @@ impl Runner<'_, '_> {
         let machine = &self.lab.guest.machine;
         let (boots, time, instructions) = (self.lab.boots, machine.now(), machine.instructions());
         self.lab.guest.note(Happening::StepBegins { cycle: self.cycle, step: what.to_owned() });
+        self.listener.begins(what);
+        let since_entry = self.lab.guest.tape.history.entries().len();
         let result = act(&mut self.lab);
         self.lab.guest.note(Happening::StepEnds { step: what.to_owned(), well: result.is_ok() });
         let machine = &self.lab.guest.machine;
         // A machine that was reset or switched on meanwhile counts from 0.
         let (since, before) =
             if self.lab.boots == boots { (time, instructions) } else { (VirtualTime(0), 0) };
+        let happened = self.lab.guest.tape.history.entries().get(since_entry..).unwrap_or_default();
+        let accepted = |wanted: &dyn Fn(&DiskAction) -> bool| {
+            let counts = |entry: &&Entry| matches!(&entry.what, Happening::Disk(event) if event.step == DiskStep::Accepted && wanted(&event.action));
+            happened.iter().filter(counts).count() as u64
+        };
         let phase = Phase {
             boot: self.lab.boots,
             cycle: self.cycle,
@@ -210,6 +220,8 @@ impl Runner<'_, '_> {
             began: since.0,
             nanoseconds: machine.now().since(since),
             instructions: machine.instructions().saturating_sub(before),
+            writes: accepted(&|action| !matches!(action, DiskAction::Read(_) | DiskAction::Flush)),
+            flushes: accepted(&|action| *action == DiskAction::Flush),
         };
         self.listener.phase(&phase);
         self.report.phases.push(phase);

@@ -131,7 +131,7 @@ impl<'a> Record<'a> {
     pub fn requests(&self) -> Vec<Request<'a>> {
         let mut requests: Vec<Request<'a>> = Vec::new();
         let mut open: BTreeMap<(usize, u64), usize> = BTreeMap::new();
-        let mut logged: Vec<_> = self.logs.iter().map(|log| changes(log)).collect();
+        let mut logged: Vec<_> = self.logs.iter().map(changes).collect();
         for (at, entry) in self.entries().iter().enumerate() {
             match &entry.what {
                 Happening::Disk(event) => {

@@ -119,6 +119,8 @@ mod tests {
             nanoseconds,
             began: 0,
             instructions,
+            writes: 0,
+            flushes: 0,
         });
         Report {
             verdict,
