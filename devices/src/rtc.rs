@@ -122,6 +122,14 @@ impl Rtc {
         self.alarm_time().filter(|_| wakes)
     }
 
+    /// The alarm goes off this many nanoseconds from now (rounded up to a second of the clock), whatever software set it to: what
+    /// somebody does to a machine from outside. Software sees the time that it set.
+    pub fn move_alarm(&mut self, now: WorldTime, after: u64) {
+        let then = WorldTime(now.0.saturating_add(after.max(1)).saturating_add(SECOND - 1));
+        self.alarm_at = Some(self.seconds(then));
+        self.control |= Control::ALARM_INTERRUPT;
+    }
+
     /// Whether an alarm went off since the last call: the board passes it on to ACPI.
     pub fn take_alarm(&mut self) -> bool {
         std::mem::take(&mut self.alarm_pending)

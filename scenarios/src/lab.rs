@@ -277,7 +277,7 @@ impl<'a> Lab<'a> {
                 if self.primary.has_modules() {
                     self.arrives(Role::Primary, ReadyWhy::Boot)?;
                     let device = self.named(Use::Swap).unwrap_or_default();
-                    self.depart(&Ask::Resume { device })?;
+                    self.depart(&Ask::Resume { device, offset: 0 })?;
                 }
                 self.returns(Role::Primary)?;
                 Ok("image consumed, A continues".into())

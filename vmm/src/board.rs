@@ -278,6 +278,12 @@ impl Board {
         self.changed_from_outside(now, world);
     }
 
+    /// The alarm of the real-time clock goes off this many nanoseconds from now, whatever software set it to.
+    pub fn move_alarm(&mut self, after: u64, now: VirtualTime, world: &mut World<'_>) {
+        self.rtc.move_alarm(world.clock.world_at(now), after);
+        self.changed_from_outside(now, world);
+    }
+
     /// The machine wakes from S3: software waits for the bit that says so.
     pub fn woke(&mut self, now: VirtualTime, world: &mut World<'_>) {
         let Self { pm, signals, .. } = self;

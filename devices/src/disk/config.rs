@@ -137,7 +137,9 @@ pub enum DiskConfigError {
         fault: usize,
     },
     /// Other requests that do nothing would differ at once.
-    #[error("disk {id}: fault {fault}: only a flush can lie: say kind = Flush")]
+    #[error(
+        "disk {id}: fault {fault}: only a flush, or a write with FUA, can lie: say kind = Flush or Write"
+    )]
     LieOfNoFlush {
         /// Which disk.
         id: u8,
@@ -194,7 +196,8 @@ impl DiskConfig {
             if what.outcome.applied() != Applied::Nothing && !writes {
                 return Err(DiskConfigError::NothingToApply { id, fault });
             }
-            if what.outcome == FaultOutcome::Lies && what.kind != Some(Kind::Flush) {
+            let can_lie = matches!(what.kind, Some(Kind::Flush | Kind::Write));
+            if what.outcome == FaultOutcome::Lies && !can_lie {
                 return Err(DiskConfigError::LieOfNoFlush { id, fault });
             }
             if what.times == Times::Always && (what.request.is_some() || what.nth.is_some()) {
@@ -250,7 +253,7 @@ mod tests {
         disk 0: fault 1: nth counts requests of one kind: name the kind
         disk 0: fault 1: a flush has no sectors: leave the extent out
         disk 0: fault 1: only what writes can be applied before it fails: name the kind of write
-        disk 0: fault 1: only a flush can lie: say kind = Flush
+        disk 0: fault 1: only a flush, or a write with FUA, can lie: say kind = Flush or Write
         disk 0: fault 1: a single request is named, which cannot fail always: say Once
         "#);
     }

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cache::{Cache, Durable};
 use super::config::{PowerOff, Standby};
-use super::fault::{Applied, Candidate, FaultOutcome, Kind, Times};
+use super::fault::{Applied, Candidate, Fault, FaultOutcome, Kind, Times};
 use super::{
     Base, BaseError, Change, Command, Completion, Counters, DiskConfig, DiskConfigError, DiskError, Extent,
     Media, SECTOR, Ticket, WriteLog,
@@ -193,6 +193,21 @@ impl Disk {
         self.media().bytes() / SECTOR
     }
 
+    /// Puts another fault in the place of one of the configuration's, from now on: it has not struck yet. For a place that there is
+    /// not, nothing happens.
+    ///
+    /// # Errors
+    /// [`DiskConfigError`] if there can be no such disk; nothing happened then.
+    pub fn set_fault(&mut self, place: usize, fault: Fault) -> Result<(), DiskConfigError> {
+        let mut config = self.config.clone();
+        let Some(old) = config.faults.get_mut(place) else { return Ok(()) };
+        *old = fault;
+        config.check()?;
+        self.config = config;
+        self.spent.remove(&place);
+        Ok(())
+    }
+
     /// What happened since power-on.
     pub fn counters(&self) -> Counters {
         self.counters
@@ -286,6 +301,7 @@ impl Disk {
             let changes = extents.iter().filter(|extent| extent.sectors > 0).map(whole);
             let changes = match fault.map(FaultOutcome::applied) {
                 None | Some(Applied::All) => changes.collect(),
+                Some(Applied::Nothing) if fault == Some(FaultOutcome::Lies) => changes.collect(),
                 Some(Applied::Nothing) => Vec::new(),
                 Some(Applied::Units(units)) => self.first_units(changes, units),
             };
@@ -293,6 +309,9 @@ impl Disk {
         });
         match (started, fault) {
             (Err(error), _) => Outcome::Failed(error),
+            (Ok(()), Some(FaultOutcome::Lies)) if command.contents().is_some() => {
+                Outcome::Change { fua: false, through: !self.write_cache }
+            }
             (Ok(()), Some(FaultOutcome::Lies)) => Outcome::Lie,
             (Ok(()), Some(FaultOutcome::Fails(_) | FaultOutcome::Hangs(_))) => {
                 Outcome::Failed(DiskError::Fault)

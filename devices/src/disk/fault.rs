@@ -67,7 +67,8 @@ pub enum FaultOutcome {
     Fails(Applied),
     /// It never completes: the driver has to give up and reset.
     Hangs(Applied),
-    /// Of flushes: the disk takes its time, says that all is durable, and did nothing.
+    /// Of flushes: the disk takes its time, says that all is durable, and did nothing. Of writes: the disk does not force unit access,
+    /// though it was asked to.
     Lies,
 }
 

@@ -148,6 +148,20 @@ fn an_alarm_goes_off_in_sleep() {
 }
 
 #[test]
+fn an_alarm_is_moved_from_outside() {
+    let (mut bench, mut rtc) = rtc();
+    for (index, value) in [(5, 0xFF), (3, 0xFF), (1, 0x00), (0x0B, 0x22)] {
+        write(&mut bench, &mut rtc, index, value);
+    }
+    rtc.move_alarm(WorldTime(bench.epoch), 2 * SECOND);
+    assert_eq!(rtc.next_alarm(), Some(WorldTime(bench.epoch + 2 * SECOND)));
+    assert_eq!(read(&mut bench, &mut rtc, 1), 0, "software sees what it set");
+    bench.epoch += 2 * SECOND;
+    rtc.tick(&mut bench.cx());
+    assert!(rtc.take_alarm());
+}
+
+#[test]
 fn an_alarm_may_show_in_one_place_only() {
     for (delivery, wakes, interrupts) in [
         (AlarmDelivery::Both, true, true),

@@ -30,7 +30,7 @@ fn named(ask: &Ask) -> impl Iterator<Item = &str> {
         | Ask::SwapOn { device, .. }
         | Ask::HashFile { path: device, .. }
         | Ask::ReadFile { path: device, .. }
-        | Ask::Resume { device }
+        | Ask::Resume { device, .. }
         | Ask::SnapshotSave { device, .. }
         | Ask::SnapshotRestore { device }
         | Ask::SaveImage { device, .. }

@@ -122,6 +122,14 @@ pub fn unmount(at: &str) -> Result<(), Failure> {
 pub fn make_swap(device: &str) -> Result<(), Failure> {
     let file = open(device)?;
     let bytes = ioctl::device_bytes(&file).while_doing(|| format!("asking for the size of {device}"))?;
+    write_swap_header(&file, device, bytes)
+}
+
+/// The header itself, for a device or a file of this size.
+///
+/// # Errors
+/// As [`make_swap`].
+pub fn write_swap_header(file: &File, device: &str, bytes: u64) -> Result<(), Failure> {
     let last_page = (bytes / PAGE as u64).checked_sub(1).filter(|last| *last >= 10);
     let last_page = last_page.and_then(|last| u32::try_from(last).ok());
     let last_page = last_page.ok_or_else(|| failure(format!("{device}: {bytes} bytes cannot hold swap")))?;

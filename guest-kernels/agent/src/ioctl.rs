@@ -10,6 +10,9 @@ mod raw {
     nix::ioctl_none!(reread_partitions, 0x12, 95);
     nix::ioctl_read!(device_bytes, 0x12, 114, usize);
 
+    nix::ioctl_readwrite_bad!(block_of_file, nix::request_code_none!(0, 1), i32);
+    nix::ioctl_read_bad!(block_bytes, nix::request_code_none!(0, 2), i32);
+
     nix::ioctl_none!(snapshot_freeze, b'3', 1);
     nix::ioctl_none!(snapshot_unfreeze, b'3', 2);
     nix::ioctl_none!(snapshot_atomic_restore, b'3', 4);
@@ -42,6 +45,28 @@ pub fn device_bytes(device: &File) -> Result<u64> {
     // SAFETY: the kernel writes one u64, and usize is 64 bits wide on x86-64.
     unsafe { raw::device_bytes(device.as_raw_fd(), &raw mut bytes) }?;
     Ok(bytes as u64)
+}
+
+/// FIBMAP: which block of its device holds this block of a file; 0 if none does.
+///
+/// # Errors
+/// EPERM without CAP_SYS_RAWIO, EINVAL from file systems that do not say.
+pub fn block_of_file(file: &File, block: i32) -> Result<u64> {
+    let mut block = block;
+    // SAFETY: the kernel reads and writes one int.
+    unsafe { raw::block_of_file(file.as_raw_fd(), &raw mut block) }?;
+    u64::try_from(block).map_err(|_| nix::errno::Errno::EOVERFLOW)
+}
+
+/// FIGETBSZ: bytes of a block of the file system.
+///
+/// # Errors
+/// EBADF from what has no blocks.
+pub fn block_bytes(file: &File) -> Result<u64> {
+    let mut bytes = 0i32;
+    // SAFETY: the kernel writes one int.
+    unsafe { raw::block_bytes(file.as_raw_fd(), &raw mut bytes) }?;
+    u64::try_from(bytes).map_err(|_| nix::errno::Errno::EOVERFLOW)
 }
 
 /// SNAPSHOT_FREEZE: freeze every other process.

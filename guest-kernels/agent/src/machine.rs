@@ -1,5 +1,6 @@
 //! Carries requests out.
 
+use agent_protocol::layout::MIB;
 use agent_protocol::message::{Answer, Ask, Failure, Role};
 use nix::sys::reboot::RebootMode;
 
@@ -9,7 +10,7 @@ use crate::image::{memory, stream};
 use crate::kexec::{jump, plain, preload};
 use crate::serve::{Deed, Perform};
 use crate::workloads::Workloads;
-use crate::{devices, disks, dmesg, files, identity, power, run, sleep, text};
+use crate::{devices, disks, dmesg, files, filler, identity, power, run, sleep, swap_file, text};
 
 /// The guest as the host sees it.
 pub struct Machine {
@@ -47,6 +48,9 @@ impl Machine {
             }
             Ask::Unmount { at } => done(disks::unmount(&at))?,
             Ask::MakeSwap { device } => done(disks::make_swap(&device))?,
+            Ask::MakeSwapFile { path, mib } => {
+                Answer::SwapFile { offset: swap_file::make(&path, u64::from(mib) * MIB)? }
+            }
             Ask::SwapOn { device, priority } => done(disks::swap_on(&device, priority))?,
             Ask::SwapOff { device } => done(disks::swap_off(&device))?,
 
@@ -73,6 +77,7 @@ impl Machine {
             Ask::Run { argv, timeout_ms } => run::run(&argv, timeout_ms)?,
             Ask::Dmesg { since } => Answer::Dmesg(dmesg::since(since)?),
             Ask::Sync => done(disks::sync())?,
+            Ask::FillMemory { left } => done(filler::fill(left))?,
             Ask::SetAlarm { seconds } => done(sleep::set_alarm(seconds))?,
 
             Ask::Preload { kernel, initrd, region, cmdline } => {
@@ -100,8 +105,8 @@ impl Machine {
                 sleep::check_hibernate(mode, pm_test)?;
                 Box::new(move || sleep::hibernate(mode, pm_test))
             }
-            Ask::Resume { device } => {
-                sleep::prepare_resume(&device)?;
+            Ask::Resume { device, offset } => {
+                sleep::prepare_resume(&device, offset)?;
                 Box::new(move || sleep::resume(&device))
             }
             Ask::SnapshotSave { device, then } => {

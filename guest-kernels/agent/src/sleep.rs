@@ -123,11 +123,14 @@ fn device_number(device: &str) -> Result<String, Failure> {
 ///
 /// # Errors
 /// As said, or those of the device.
-pub fn prepare_resume(device: &str) -> Result<(), Failure> {
-    let mut page = [0; 4096];
+pub fn prepare_resume(device: &str, offset: u64) -> Result<(), Failure> {
+    const PAGE: u64 = 4096;
+    let mut page = [0; PAGE as usize];
     let reading = || format!("reading the swap header of {device}");
     disks::appear(device);
-    File::open(device).and_then(|file| file.read_exact_at(&mut page, 0)).while_doing(reading)?;
+    let header = offset.saturating_mul(PAGE);
+    File::open(device).and_then(|file| file.read_exact_at(&mut page, header)).while_doing(reading)?;
+    text::write("/sys/power/resume_offset", &offset.to_string())?;
     if page.ends_with(b"S1SUSPEND\0") {
         return Ok(());
     }

@@ -399,6 +399,13 @@ pub enum Ask {
         /// Partition.
         device: String,
     },
+    /// Make a file to swap to, all of it allocated, with a swap header, durable. → [`Answer::SwapFile`]
+    MakeSwapFile {
+        /// Of a mounted file system; replaced if it is there.
+        path: String,
+        /// Its size.
+        mib: u32,
+    },
     /// Start swapping.
     SwapOn {
         /// Partition or file.
@@ -497,6 +504,11 @@ pub enum Ask {
     },
     /// sync(2), then a cache flush of every disk.
     Sync,
+    /// Take memory that nothing can be made of again, until this much is available.
+    FillMemory {
+        /// Bytes that stay available.
+        left: u64,
+    },
 
     /// Wake or interrupt by RTC alarm.
     SetAlarm {
@@ -523,8 +535,11 @@ pub enum Ask {
     /// next `ready` comes from the sleeping kernel, or a [`Failure`] (ENODATA) if no image is there: then the kernel remembers the
     /// device as the one to hibernate to.
     Resume {
-        /// Swap partition.
+        /// Swap partition, or what holds the file system of a swap file.
         device: String,
+        /// Page of the device at which the swap file begins; 0 for a partition.
+        #[serde(default)]
+        offset: u64,
     },
     /// Hibernate through /dev/snapshot, image on a raw partition. → going
     SnapshotSave {
@@ -656,6 +671,11 @@ pub enum Answer {
     Bytes(#[serde(with = "crate::message::base64_bytes")] Vec<u8>),
     /// Text, trailing newline removed.
     Text(String),
+    /// Of [`Ask::MakeSwapFile`].
+    SwapFile {
+        /// Page of the file system's device at which the file begins: what `resume_offset=` takes.
+        offset: u64,
+    },
     /// Of [`Ask::CopyBulk`].
     Copied {
         /// Bytes.

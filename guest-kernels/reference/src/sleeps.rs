@@ -132,7 +132,7 @@ impl Machine {
         } else {
             self.power_on(Role::Primary, ReadyWhy::Boot)?;
             let begun = Instant::now();
-            self.depart(&Ask::Resume { device: self.device(2) })?;
+            self.depart(&Ask::Resume { device: self.device(2), offset: 0 })?;
             self.arrive(Role::Primary, ReadyWhy::Return)?;
             self.note(Role::Primary, "resume asked for after the modules were loaded", begun);
         }

@@ -180,7 +180,7 @@ impl Lab {
                 other => give_up(&self.guest, &format!("expected a boot, found {other:?}")),
             }
             let device = partition(&self.guest.machine, 2);
-            depart(&mut self.guest, &Ask::Resume { device });
+            depart(&mut self.guest, &Ask::Resume { device, offset: 0 });
         }
         returns(&mut self.guest);
     }

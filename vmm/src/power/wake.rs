@@ -130,6 +130,13 @@ impl Machine {
         self.board.press_power_button(self.clock.now(), &mut world);
     }
 
+    /// Moves the alarm of the real-time clock: it goes off this many nanoseconds from now, whatever the guest set it to. Whether that
+    /// wakes a machine that sleeps is the guest's to enable.
+    pub fn move_alarm(&mut self, after: u64, observer: &mut dyn Observer) {
+        let mut world = World::of_host(&self.ram, self.clock, self.instructions, observer);
+        self.board.move_alarm(after, self.clock.now(), &mut world);
+    }
+
     /// Sleeps, at most this many nanoseconds, and as long as it takes if no number is given. None: nothing woke it.
     fn sleep(
         &mut self,

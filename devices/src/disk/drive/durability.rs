@@ -251,6 +251,36 @@ fn a_flush_that_lies_succeeds_and_makes_nothing_durable() {
 }
 
 #[test]
+fn a_write_that_lies_about_fua_is_as_volatile_as_any_other() {
+    let lie =
+        Fault { kind: Some(Kind::Write), nth: Some(1), outcome: FaultOutcome::Lies, ..Fault::default() };
+    let mut test = Test::new(DiskConfig { faults: vec![lie], ..DiskConfig::default() });
+    test.done(fua(0, 1, 1));
+    test.done(fua(1, 1, 2));
+    assert_eq!(test.contents(), ([1, 2, 0, 0], [1, 0, 0, 0]));
+    test.done(Command::Flush);
+    assert_eq!(test.contents(), ([1, 2, 0, 0], [1, 2, 0, 0]));
+}
+
+#[test]
+fn a_fault_put_in_another_s_place_strikes_anew() {
+    let fault = Fault { kind: Some(Kind::Flush), outcome: FaultOutcome::Lies, ..Fault::default() };
+    let mut test = Test::new(DiskConfig { faults: vec![fault], ..DiskConfig::default() });
+    let mut flushed = |test: &mut Test, byte| {
+        test.done(write(0, 1, byte));
+        test.done(Command::Flush);
+        test.contents().1[0] == byte
+    };
+    assert_eq!([1, 2].map(|byte| flushed(&mut test, byte)), [false, true]);
+    test.disk.set_fault(0, fault).unwrap();
+    assert_eq!([3, 4].map(|byte| flushed(&mut test, byte)), [false, true]);
+    let cannot_be = Fault { nth: Some(1), ..Fault::default() };
+    assert!(test.disk.set_fault(0, cannot_be).is_err());
+    test.disk.set_fault(7, fault).unwrap();
+    assert!(flushed(&mut test, 5));
+}
+
+#[test]
 fn switched_off_by_order_it_destages_or_drops() {
     for (power_off, survives) in [(PowerOff::Destage, [1, 2, 0, 0]), (PowerOff::Drop, [1, 0, 0, 0])] {
         let config = DiskConfig { power_off, ..DiskConfig::default() };
