@@ -3,6 +3,7 @@
 pub mod checks;
 pub mod guest;
 pub mod history;
+pub mod image;
 pub mod kernel;
 pub mod kernels;
 pub mod lab;
