@@ -42,6 +42,15 @@ impl Failure {
     pub fn new(code: Code, message: impl ToString) -> Self {
         Self { message: message.to_string(), code, report: None }
     }
+
+    /// Says it on standard error.
+    pub fn say(&self) {
+        // Every message of ours is complete with its cause, so the chain of causes would say it twice.
+        match &self.report {
+            Some(report) => eprintln!("{report:?}"),
+            None => eprintln!("{:?}", miette::Report::msg(self.message.clone())),
+        }
+    }
 }
 
 impl From<UnknownKernel> for Failure {

@@ -2,6 +2,7 @@
 
 mod boot;
 mod failure;
+mod fault;
 mod kernels;
 mod output;
 mod progress;
@@ -13,7 +14,7 @@ use std::process::ExitCode;
 use clap::{ArgAction, Parser, Subcommand};
 use tracing::level_filters::LevelFilter;
 
-use crate::failure::Failure;
+use crate::failure::{Code, Failure};
 
 /// A power-failure laboratory for sleep.
 #[derive(Debug, Parser)]
@@ -45,16 +46,43 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    output::set_up(level(&arguments));
-    let result = match arguments.command {
-        Command::Boot(command) => boot::run(&command, arguments.quiet),
-        Command::Run(command) => run::run(&command, arguments.quiet),
-        Command::Kernels(command) => kernels::run(command, arguments.quiet),
-    };
-    match result {
-        Ok(code) => code,
-        Err(failure) => report(failure),
+    fault::watch();
+    match fault::guarded(|| {
+        Arguments::try_parse().map(|arguments| {
+            output::set_up(level(&arguments));
+            execute(arguments)
+        })
+    }) {
+        Ok(Ok(Ok(code))) => code,
+        Ok(Ok(Err(failures))) => {
+            failures.iter().for_each(Failure::say);
+            let worst = failures.iter().map(|failure| failure.code as u8).max();
+            not_done(worst.unwrap_or(Code::Ours as u8))
+        }
+        Ok(Err(usage)) => {
+            let _ = usage.print();
+            // What was asked for with --help is no failure.
+            if usage.use_stderr() { not_done(Code::Arguments as u8) } else { ExitCode::SUCCESS }
+        }
+        Err(panic) => {
+            eprintln!("{panic}\n{}", fault::ADVICE);
+            not_done(Code::Ours as u8)
+        }
+    }
+}
+
+/// Nothing was tested. `git bisect run` takes small numbers for a verdict.
+fn not_done(code: u8) -> ExitCode {
+    let bisects = std::env::args_os().any(|argument| argument == "--bisect");
+    ExitCode::from(if bisects { run::UNTESTED } else { code })
+}
+
+fn execute(arguments: Arguments) -> Result<ExitCode, Vec<Failure>> {
+    let quiet = arguments.quiet;
+    match arguments.command {
+        Command::Boot(command) => boot::run(&command, quiet).map_err(|failure| vec![failure]),
+        Command::Run(command) => run::run(&command, quiet),
+        Command::Kernels(command) => kernels::run(command, quiet).map_err(|failure| vec![failure]),
     }
 }
 
@@ -65,10 +93,4 @@ fn level(arguments: &Arguments) -> LevelFilter {
         (false, 1) => LevelFilter::DEBUG,
         (false, _) => LevelFilter::TRACE,
     }
-}
-
-fn report(failure: Failure) -> ExitCode {
-    // Every message of ours is complete with its cause, so the chain of causes would say it twice.
-    eprintln!("{:?}", failure.report.unwrap_or_else(|| miette::Report::msg(failure.message)));
-    failure.code.into()
 }

@@ -1,24 +1,37 @@
 //! `kjvm run`: scenarios in, verdicts out.
 
+pub mod cases;
+pub mod jobs;
+pub mod kernels;
+mod live;
+mod outcome;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Args;
-use miette::{LabeledSpan, MietteDiagnostic, NamedSource};
-use scenarios::kernels::{KernelUnavailable, Loaded};
-use scenarios::language::Mistake;
-use scenarios::report::{Phase, PowerHappening, terminal};
-use scenarios::run::Listener;
-use scenarios::{Report, Scenario, Verdict, run};
+use scenarios::report::terminal;
+use scenarios::run::Finished;
+use scenarios::{Report, Verdict};
 
+use self::cases::Case;
+use self::jobs::{Page, side_by_side};
+use self::kernels::Kernels;
+use self::live::Live;
+use self::outcome::Outcome;
+pub use self::outcome::UNTESTED;
 use crate::failure::{Code, Failure};
+use crate::fault;
 
 /// What to run.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "With several scenarios the largest exit code counts; every one is run. A skipped scenario counts as passed."
+)]
 pub struct Run {
-    /// Scenarios, or directories of them.
+    /// Scenarios, directories of them, or `-` for standard input.
     #[arg(required = true)]
     paths: Vec<PathBuf>,
     /// Changes a value, as `kernel.primary=./bzImage`; may be given more than once.
@@ -27,125 +40,94 @@ pub struct Run {
     /// Writes the report of the only scenario to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Runs so many scenarios at once: as many as there are processors, if nothing is said.
+    #[arg(long, short, value_name = "N", default_value_t = jobs::processors(), hide_default_value = true)]
+    jobs: usize,
+    /// For `git bisect run`: 1 if a check failed; 125 if anything was skipped or could not be run; else 0.
+    #[arg(long)]
+    bisect: bool,
+    /// Shows the scenarios, and runs none.
+    #[arg(long)]
+    list: bool,
 }
 
-/// Runs scenarios, one after the other.
-pub fn run(arguments: &Run, quiet: bool) -> Result<ExitCode, Failure> {
-    let files = files(&arguments.paths)?;
-    if arguments.json.is_some() && files.len() != 1 {
-        return Err(Failure::new(Code::Arguments, format!("--json takes one scenario, not {}", files.len())));
+/// Runs scenarios, several at once.
+pub fn run(arguments: &Run, quiet: bool) -> Result<ExitCode, Vec<Failure>> {
+    let cases = cases::cases(&arguments.paths, &arguments.overrides)?;
+    if arguments.list {
+        list(&cases);
+        return Ok(ExitCode::SUCCESS);
     }
-    // All are read before the first one runs: a mistake in the last should not cost the time of the others.
-    let read = files.iter().map(|file| read(file, &arguments.overrides)).collect::<Result<Vec<_>, _>>()?;
-    let mut failed = 0;
-    for (file, scenario) in files.iter().zip(&read) {
-        let report = one(&name(file), scenario, quiet)?;
-        if let Some(path) = &arguments.json {
-            write_whole(path, &report)?;
-        }
-        failed += u32::from(report.verdict == Verdict::Fail);
+    if arguments.json.is_some() && cases.len() != 1 {
+        let message = format!("--json takes one scenario, not {}", cases.len());
+        return Err(vec![Failure::new(Code::Arguments, message)]);
     }
-    if files.len() > 1 {
-        println!("{} scenarios, {failed} failed", files.len());
-    }
-    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-fn one(name: &str, scenario: &Scenario, quiet: bool) -> Result<Report, Failure> {
     let begun = Instant::now();
-    let load = |kernel: &str, is_saver| {
-        Loaded::new(kernel, is_saver, &|text| eprintln!("{text}")).map_err(kernel_failure)
-    };
-    let primary = load(&scenario.kernel.primary, false)?;
-    let saver = scenario.kernel.saver.as_deref().map(|saver| load(saver, true)).transpose()?;
-    if !quiet {
-        println!("{}", terminal::head(name, scenario.machine.config.seed, &scenario.about));
+    let kernels = Kernels::default();
+    let outcomes = side_by_side(&cases, arguments.jobs, |case, page| {
+        let begun = Instant::now();
+        let came = one(case, &kernels, page, quiet);
+        let came = came.and_then(|report| {
+            arguments.json.as_ref().map_or(Ok(()), |path| write_whole(path, &report)).map(|()| report)
+        });
+        Outcome { name: case.name.clone(), seconds: begun.elapsed().as_secs_f64(), came }
+    });
+    for failure in outcomes.iter().filter_map(|outcome| outcome.came.as_ref().err()) {
+        failure.say();
     }
-    let mut live = Live { quiet, before: None };
-    let report = run::run(name, scenario, &primary, saver.as_ref(), &mut live).report;
+    if outcomes.len() > 1 {
+        let mut out = std::io::stdout();
+        if !quiet {
+            let _ = writeln!(out, "{}", outcome::table(&outcomes));
+        }
+        let _ = writeln!(out, "{}", outcome::summary(&outcomes, begun.elapsed().as_secs_f64()));
+    }
+    Ok(outcome::exit_code(&outcomes, arguments.bisect))
+}
+
+/// Runs a scenario and says what comes of it.
+fn one(case: &Case, kernels: &Kernels, page: &Page, quiet: bool) -> Result<Report, Failure> {
+    let begun = Instant::now();
+    let report = attempt(case, kernels, page, quiet)?.report;
     let conclusion = terminal::conclusion(&report, begun.elapsed().as_secs_f64());
     if quiet && report.verdict == Verdict::Pass {
-        println!("{}", conclusion.lines().last().unwrap_or_default());
+        page.line(conclusion.lines().last().unwrap_or_default());
     } else {
-        print!("{conclusion}");
+        page.line(conclusion.trim_end());
+    }
+    if report.verdict == Verdict::Broken {
+        page.aside(fault::ADVICE);
     }
     Ok(report)
 }
 
-/// Prints what happens as it happens.
-struct Live {
-    quiet: bool,
-    before: Option<Phase>,
-}
-
-impl Listener for Live {
-    fn phase(&mut self, phase: &Phase) {
-        if !self.quiet {
-            println!("{}", terminal::phase(phase, self.before.as_ref()));
-            let _ = std::io::stdout().flush();
-        }
-        self.before = Some(phase.clone());
+/// Runs a scenario. A panic of ours is a run that is broken.
+///
+/// # Errors
+/// Kernels that cannot be had.
+pub fn attempt(case: &Case, kernels: &Kernels, page: &Page, quiet: bool) -> Result<Finished, Failure> {
+    let Case { name, scenario, .. } = case;
+    let primary = kernels.get(&scenario.kernel.primary, false, page)?;
+    let saver = scenario.kernel.saver.as_deref().map(|saver| kernels.get(saver, true, page)).transpose()?;
+    if !quiet {
+        page.line(terminal::head(name, scenario.machine.config.seed, &scenario.about));
     }
+    let mut live = Live::new(page, quiet);
+    let done = fault::guarded(|| scenarios::run::run(name, scenario, &primary, saver.as_deref(), &mut live));
+    Ok(done.unwrap_or_else(|panic| {
+        let mut report = Report::begun(name, scenario, Vec::new());
+        report.broken = Some(panic);
+        report.verdict = report.judge();
+        Finished::without_trace(report)
+    }))
+}
 
-    fn power(&mut self, happening: &PowerHappening) {
-        if !self.quiet {
-            println!("{}", terminal::power(happening));
-        }
+fn list(cases: &[Case]) {
+    let width = cases.iter().map(|case| case.name.chars().count()).max().unwrap_or(0);
+    for Case { name, scenario, .. } in cases {
+        let line = format!("{name:width$}  {}", scenario.about);
+        let _ = writeln!(std::io::stdout(), "{}", line.trim_end());
     }
-}
-
-/// The scenarios meant: a directory means those in it, in the order of their names.
-fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
-    let mut files = Vec::new();
-    for path in paths {
-        if !path.is_dir() {
-            files.push(path.clone());
-            continue;
-        }
-        let unreadable =
-            |error: std::io::Error| Failure::new(Code::Arguments, format!("{}: {error}", path.display()));
-        let mut inside = Vec::new();
-        for entry in std::fs::read_dir(path).map_err(unreadable)? {
-            let file = entry.map_err(unreadable)?.path();
-            let is_scenario = file.extension().is_some_and(|extension| extension == "toml")
-                && file.file_name().is_some_and(|name| name != "Cargo.toml");
-            if is_scenario {
-                inside.push(file);
-            }
-        }
-        if inside.is_empty() {
-            let message = format!("{}: no scenario (*.toml) is in this directory", path.display());
-            return Err(Failure::new(Code::Arguments, message));
-        }
-        inside.sort();
-        files.append(&mut inside);
-    }
-    Ok(files)
-}
-
-fn name(file: &Path) -> String {
-    file.file_stem().unwrap_or(file.as_os_str()).to_string_lossy().into_owned()
-}
-
-fn read(file: &Path, overrides: &[String]) -> Result<Scenario, Failure> {
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| Failure::new(Code::Arguments, format!("{}: {error}", file.display())))?;
-    Scenario::read(&text, overrides).map_err(|(mistake, text)| mistake_in(file, mistake, text))
-}
-
-/// A mistake, shown at its place.
-fn mistake_in(file: &Path, mistake: Mistake, text: String) -> Failure {
-    let Mistake { what, place, label, help } = mistake;
-    let mut diagnostic = MietteDiagnostic::new(what).with_label(LabeledSpan::new_with_span(label, place));
-    diagnostic.help = help;
-    let report = miette::Report::new(diagnostic)
-        .with_source_code(NamedSource::new(file.display().to_string(), text).with_language("TOML"));
-    Failure { message: String::new(), code: Code::Arguments, report: Some(report) }
-}
-
-fn kernel_failure(error: KernelUnavailable) -> Failure {
-    let code = if error.is_users() { Code::Arguments } else { Code::Host };
-    Failure::new(code, error)
 }
 
 /// Under its final name there is a whole report, or what was there before.

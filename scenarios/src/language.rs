@@ -72,8 +72,16 @@ impl Scenario {
     /// # Errors
     /// The first [`Mistake`], and the text its place is in: that of the overrides if there are any.
     pub fn read(text: &str, overrides: &[String]) -> Result<Self, (Mistake, String)> {
-        let text = overridden(text, overrides).map_err(|mistake| (mistake, text.to_owned()))?;
+        let text = Self::overridden(text, overrides)?;
         Self::parse(&text).map_err(|mistake| (mistake, text))
+    }
+
+    /// The text of a scenario with `overrides` put in.
+    ///
+    /// # Errors
+    /// As [`Scenario::read`].
+    pub fn overridden(text: &str, overrides: &[String]) -> Result<String, (Mistake, String)> {
+        overridden(text, overrides).map_err(|mistake| (mistake, text.to_owned()))
     }
 
     fn parse(text: &str) -> Result<Self, Mistake> {

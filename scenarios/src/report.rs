@@ -6,6 +6,7 @@ use agent_protocol::message::Role;
 use serde::Serialize;
 
 use crate::checks::{Check, Status};
+use crate::language::Scenario;
 
 /// How a scenario ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -53,6 +54,24 @@ pub struct Report {
 }
 
 impl Report {
+    /// Of a run that begins.
+    pub fn begun(name: &str, scenario: &Scenario, kernels: Vec<KernelUsed>) -> Self {
+        Self {
+            verdict: Verdict::Pass,
+            scenario: name.to_owned(),
+            about: scenario.about.clone(),
+            engine: "software",
+            seed: scenario.machine.config.seed,
+            digest: None,
+            kernels,
+            phases: Vec::new(),
+            power_events: Vec::new(),
+            checks: Vec::new(),
+            skipped: None,
+            broken: None,
+        }
+    }
+
     /// What follows from the checks.
     pub fn judge(&self) -> Verdict {
         let failed = self.checks.iter().any(|check| check.status == Status::Fail);

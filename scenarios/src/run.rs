@@ -15,7 +15,7 @@ use crate::history::{Entry, Happening, History};
 use crate::kernels::Loaded;
 use crate::lab::{Lab, Trouble};
 use crate::language::{Cut, Scenario, Step, StepSpec, Survives, When};
-use crate::report::{Phase, PowerHappening, Report, Verdict};
+use crate::report::{Phase, PowerHappening, Report};
 
 /// How long the machine stays off if nothing says so, in nanoseconds.
 const OFF: u64 = 60_000_000_000;
@@ -44,20 +44,7 @@ pub fn run(
     if let Some(saver) = saver {
         kernels.extend([saver.used_as(Role::Saver), saver.used_as(Role::Restorer)]);
     }
-    let mut report = Report {
-        verdict: Verdict::Pass,
-        scenario: name.to_owned(),
-        about: scenario.about.clone(),
-        engine: "software",
-        seed: scenario.machine.config.seed,
-        digest: None,
-        kernels,
-        phases: Vec::new(),
-        power_events: Vec::new(),
-        checks: Vec::new(),
-        skipped: None,
-        broken: None,
-    };
+    let mut report = Report::begun(name, scenario, kernels);
     let mut record = (History::default(), Vec::new());
     match Lab::new(scenario, primary, saver) {
         Ok(lab) => {
@@ -80,6 +67,13 @@ pub struct Finished {
     pub history: History,
     /// What was written to the scenario's disks, in its order.
     pub logs: Vec<WriteLog>,
+}
+
+impl Finished {
+    /// A run of which nothing is left but this.
+    pub fn without_trace(report: Report) -> Self {
+        Self { report, history: History::default(), logs: Vec::new() }
+    }
 }
 
 struct Runner<'a, 'b> {
