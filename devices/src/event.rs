@@ -32,6 +32,14 @@ pub enum Event {
         /// Which, by the number that who watches gave it.
         point: u16,
     },
+    /// The driver of a disk started its front end (virtio: DRIVER_OK, NVMe: CC.EN), which takes requests from then on, or reset it, and
+    /// with it every queue and whatever was in flight. What power does to it is said by [`Event::Power`] alone.
+    FrontEnd {
+        /// Which disk ([`crate::disk::DiskConfig::id`]).
+        disk: u8,
+        /// Started, not reset.
+        started: bool,
+    },
     /// The machine is in another power state, and its parts are as that state leaves them.
     Power(PowerEvent),
 }

@@ -28,6 +28,13 @@ pub struct Entry {
 pub enum Happening {
     /// A request to a disk went a step further.
     Disk(DiskEvent),
+    /// A driver started the front end of a disk, or reset it.
+    FrontEnd {
+        /// Which disk.
+        disk: u8,
+        /// Started, not reset.
+        started: bool,
+    },
     /// PM1_CNT was written with SLP_EN.
     SleepRegister {
         /// SLP_TYP.
@@ -100,6 +107,7 @@ impl History {
             Event::Serial { .. } | Event::Debug { .. } | Event::Executed { .. } => return,
             Event::SleepRegister { slp_typ } => Happening::SleepRegister { slp_typ },
             Event::Disk(event) => Happening::Disk(event),
+            Event::FrontEnd { disk, started } => Happening::FrontEnd { disk, started },
             Event::Power(event) => {
                 self.end_line(at);
                 if matches!(event, PowerEvent::On | PowerEvent::Reset) {

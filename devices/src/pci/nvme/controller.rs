@@ -4,10 +4,10 @@ use super::queue::ADMIN_QUEUE;
 use super::registers::{Effect, Notice, Shutdown};
 use super::status::Status;
 use super::{Events, Features, Next, Nvme, Pending, Queues, ShuttingDown, Work, io};
-use crate::Context;
 use crate::disk::Command;
 use crate::disk::Completion;
 use crate::pci::dma::scatter;
+use crate::{Context, Event};
 
 /// An event said stop.
 struct Stop;
@@ -131,12 +131,21 @@ impl Nvme {
     /// The driver wrote a register. Returns whether an event said stop.
     pub(super) fn follow(&mut self, effect: Effect, cx: &mut Context<'_>) -> bool {
         match effect {
-            Effect::Nothing => {}
-            Effect::Enabled => self.enable(),
-            Effect::Disabled => self.disable(),
-            Effect::ShutDown(notice) => return self.shut_down(notice, cx),
+            Effect::Nothing => false,
+            Effect::Enabled => {
+                self.enable();
+                self.registers.ready && self.tell(true, cx)
+            }
+            Effect::Disabled => {
+                self.disable();
+                self.tell(false, cx)
+            }
+            Effect::ShutDown(notice) => self.shut_down(notice, cx),
         }
-        false
+    }
+
+    fn tell(&self, started: bool, cx: &mut Context<'_>) -> bool {
+        cx.emit(Event::FrontEnd { disk: self.disk.config().id, started })
     }
 
     fn enable(&mut self) {

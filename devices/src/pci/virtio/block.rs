@@ -14,7 +14,7 @@ use crate::pci::dma::{Segment, scatter, total};
 use crate::pci::function::Endpoint;
 use crate::pci::timetable::Timetable;
 use crate::pci::{ConfigSpace, Identity};
-use crate::{Context, Reset, VirtualTime, register};
+use crate::{Context, Event, Reset, VirtualTime, register};
 
 /// Features (5.2.3).
 mod feature {
@@ -288,12 +288,18 @@ impl VirtioBlk {
         }
     }
 
-    fn register_write(&mut self, offset: u64, size: u8, value: u64, cx: &mut Context<'_>) {
+    /// Returns whether an event said stop.
+    fn register_write(&mut self, offset: u64, size: u8, value: u64, cx: &mut Context<'_>) -> bool {
         match Structure::at(offset) {
             Some((Structure::Common, offset)) => {
+                let ran = self.transport.is_started();
                 let effect = self.transport.common_write(offset, size, value, cx);
                 if effect == Effect::Reset {
                     self.forget_requests();
+                }
+                let started = self.transport.is_started();
+                if ran != started {
+                    return cx.emit(Event::FrontEnd { disk: self.disk.config().id, started });
                 }
             }
             Some((Structure::Device, WRITE_BACK)) if self.transport.has(feature::CONFIG_WRITE_CACHE) => {
@@ -307,6 +313,7 @@ impl VirtioBlk {
             }
             _ => {}
         }
+        false
     }
 }
 
@@ -373,9 +380,11 @@ impl Endpoint for VirtioBlk {
         match bar {
             MSIX_BAR => self.transport.msix.write(offset, size, value, &self.transport.space, cx),
             REGISTERS_BAR => {
-                self.register_write(offset, size, value, cx);
+                let stop = self.register_write(offset, size, value, cx);
                 self.follow_cache_mode();
-                self.run(cx);
+                if !stop {
+                    self.run(cx);
+                }
             }
             _ => {}
         }

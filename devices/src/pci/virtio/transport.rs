@@ -98,6 +98,11 @@ impl Transport {
         self.accepted & feature != 0
     }
 
+    /// Whether the driver said that it is ready.
+    pub(super) fn is_started(&self) -> bool {
+        self.status.contains(Status::DRIVER_OK)
+    }
+
     /// Whether queues may be served: the driver is ready, nothing went wrong, and the function may access memory.
     pub(super) fn is_live(&self) -> bool {
         self.status.contains(Status::DRIVER_OK)

@@ -1,6 +1,7 @@
 //! Starting, stopping, and what the controller says of itself.
 
 use super::driver::*;
+use crate::Event;
 use crate::disk::Media;
 use crate::pci::nvme::Transitions;
 
@@ -185,4 +186,19 @@ fn logs() {
     assert_eq!(driver.get::<1>(DATA), [1]);
     assert_eq!(log(&mut driver, 1, 64), 0);
     assert_eq!(log(&mut driver, 0x80, 64), 0x109);
+}
+
+#[test]
+fn enabling_and_disabling_are_events() {
+    let mut driver = Driver::blank();
+    let seen = |driver: &mut Driver| {
+        let seen = std::mem::take(&mut driver.bench.events.seen);
+        seen.into_iter().filter(|event| matches!(event, Event::FrontEnd { .. })).collect::<Vec<_>>()
+    };
+    let disk = driver.disk().config().id;
+    assert_eq!(seen(&mut driver), [Event::FrontEnd { disk, started: true }]);
+    driver.write(0x14, 4, 0);
+    assert_eq!(seen(&mut driver), [Event::FrontEnd { disk, started: false }]);
+    driver.enable();
+    assert_eq!(seen(&mut driver), [Event::FrontEnd { disk, started: true }]);
 }

@@ -1,6 +1,7 @@
 //! Finding and starting the device.
 
 use super::driver::*;
+use crate::Event;
 use crate::disk::Media;
 
 fn driver() -> Driver {
@@ -160,4 +161,24 @@ fn registers_are_reached_through_configuration_space() {
         driver.config_read(at + 16, 4);
     }
     assert_eq!(driver.status(), 3);
+}
+
+#[test]
+fn starting_and_resetting_are_events_and_only_then() {
+    let mut driver = driver();
+    let seen = |driver: &mut Driver| {
+        let seen = std::mem::take(&mut driver.bench.events.seen);
+        seen.into_iter().filter(|event| matches!(event, Event::FrontEnd { .. })).collect::<Vec<_>>()
+    };
+    let disk = driver.disk().config().id;
+    // A reset of what was not started is none.
+    driver.common_write(0x14, 1, 0);
+    driver.negotiate(0);
+    assert_eq!(seen(&mut driver), []);
+    driver.common_write(0x14, 1, 0xf);
+    driver.common_write(0x14, 1, 0xf);
+    assert_eq!(seen(&mut driver), [Event::FrontEnd { disk, started: true }]);
+    driver.common_write(0x14, 1, 0);
+    driver.common_write(0x14, 1, 0);
+    assert_eq!(seen(&mut driver), [Event::FrontEnd { disk, started: false }]);
 }
