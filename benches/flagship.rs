@@ -32,8 +32,7 @@ fn median(mut times: Vec<Duration>) -> f64 {
 
 fn main() {
     let mut arguments = std::env::args().skip_while(|argument| argument != "--rounds").skip(1);
-    let rounds: usize =
-        arguments.next().map_or(3, |number| number.parse().expect("--rounds takes a number"));
+    let rounds: usize = arguments.next().map_or(3, |number| number.parse().expect("--rounds takes a number"));
     let scenario = Scenario::read(SCENARIO, &["cycles=1".into()]).expect("the flagship is a scenario");
     let load = |name: &str, is_saver| Loaded::new(name, is_saver, &|text| eprintln!("{text}")).unwrap();
     let primary = load(&scenario.kernel.primary, false);
@@ -47,7 +46,8 @@ fn main() {
         assert_eq!(report.verdict, Verdict::Pass, "{:?}", report.checks);
         let begun = Instant::now();
         let run = runs::find(RUN).expect("the reference machine has the flagship");
-        let report = run.execute(&theirs, scenario.machine.config.processors, Front::Virtio, Box::new(|_| {}));
+        let report =
+            run.execute(&theirs, scenario.machine.config.processors, Front::Virtio, Box::new(|_| {}));
         them.push(begun.elapsed());
         assert!(matches!(report.verdict, Theirs::Pass), "{:?}", report.verdict);
     }

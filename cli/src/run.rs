@@ -3,6 +3,7 @@
 pub mod cases;
 pub mod jobs;
 pub mod kernels;
+mod known;
 mod live;
 mod outcome;
 
@@ -14,11 +15,12 @@ use std::time::Instant;
 use clap::Args;
 use scenarios::report::terminal;
 use scenarios::run::Finished;
-use scenarios::{Report, Verdict};
+use scenarios::{Report, Verdict, expected};
 
 use self::cases::Case;
 use self::jobs::{Page, side_by_side};
 use self::kernels::Kernels;
+use self::known::Tables;
 use self::live::Live;
 use self::outcome::Outcome;
 pub use self::outcome::UNTESTED;
@@ -46,6 +48,9 @@ pub struct Run {
     /// For `git bisect run`: 1 if a check failed; 125 if anything was skipped or could not be run; else 0.
     #[arg(long)]
     bisect: bool,
+    /// Failures that are known, in place of `expected.toml` beside each scenario.
+    #[arg(long, value_name = "FILE")]
+    expected: Option<PathBuf>,
     /// Shows the scenarios, and runs none.
     #[arg(long)]
     list: bool,
@@ -62,11 +67,12 @@ pub fn run(arguments: &Run, quiet: bool) -> Result<ExitCode, Vec<Failure>> {
         let message = format!("--json takes one scenario, not {}", cases.len());
         return Err(vec![Failure::new(Code::Arguments, message)]);
     }
+    let tables = Tables::read(arguments.expected.as_deref(), &cases).map_err(|failure| vec![failure])?;
     let begun = Instant::now();
     let kernels = Kernels::default();
     let outcomes = side_by_side(&cases, arguments.jobs, |case, page| {
         let begun = Instant::now();
-        let came = one(case, &kernels, page, quiet);
+        let came = one(case, &kernels, &tables, page, quiet);
         let came = came.and_then(|report| {
             arguments.json.as_ref().map_or(Ok(()), |path| write_whole(path, &report)).map(|()| report)
         });
@@ -86,9 +92,10 @@ pub fn run(arguments: &Run, quiet: bool) -> Result<ExitCode, Vec<Failure>> {
 }
 
 /// Runs a scenario and says what comes of it.
-fn one(case: &Case, kernels: &Kernels, page: &Page, quiet: bool) -> Result<Report, Failure> {
+fn one(case: &Case, kernels: &Kernels, tables: &Tables, page: &Page, quiet: bool) -> Result<Report, Failure> {
     let begun = Instant::now();
-    let report = attempt(case, kernels, page, quiet)?.report;
+    let mut report = attempt(case, kernels, page, quiet)?.report;
+    expected::apply(tables.of(case), &mut report);
     let conclusion = terminal::conclusion(&report, begun.elapsed().as_secs_f64());
     if quiet && report.verdict == Verdict::Pass {
         page.line(conclusion.lines().last().unwrap_or_default());

@@ -42,6 +42,11 @@ impl KernelUnavailable {
     }
 }
 
+/// Whether this names a file, and no kernel of the catalogue.
+pub fn is_file(name: &str) -> bool {
+    name.contains('/') || Path::new(name).is_file()
+}
+
 /// A kernel and what boots with it.
 pub struct Loaded {
     /// As the scenario names it.
@@ -60,8 +65,7 @@ impl Loaded {
     /// # Errors
     /// [`KernelUnavailable`].
     pub fn new(name: &str, is_saver: bool, say: &dyn Fn(&str)) -> Result<Self, KernelUnavailable> {
-        let is_file = name.contains('/') || Path::new(name).is_file();
-        let (path, initrd) = if is_file {
+        let (path, initrd) = if is_file(name) {
             let mut initrd = Initramfs::new().file("/init", guest_kernels::agent::BINARY, 0o755);
             let failed = |error: guest_kernels::initramfs::InitramfsError| {
                 KernelUnavailable::Initramfs(error.to_string())

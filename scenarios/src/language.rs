@@ -20,6 +20,7 @@
 //! ```
 
 mod disk;
+mod expected;
 mod machine;
 mod mistake;
 mod power;
@@ -30,6 +31,7 @@ use toml::de::DeTable;
 use toml_edit::DocumentMut;
 
 pub use disk::{DiskSpec, PartitionSpec, Use};
+pub use expected::{Known, read as read_expected};
 pub use machine::{KernelSpec, MachineSpec};
 pub use mistake::Mistake;
 pub use power::{Cut, Survives, When};

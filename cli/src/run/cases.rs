@@ -17,7 +17,6 @@ pub struct Case {
     /// What it is called.
     pub name: String,
     /// Where it comes from.
-    #[expect(dead_code, reason = "who looks beside the scenario is to come")]
     pub file: PathBuf,
     /// As it is run: what was to be changed in it is changed.
     #[expect(dead_code, reason = "reproductions are to come")]
