@@ -1,6 +1,7 @@
 //! The `kjvm` command: arguments in, library calls, plain words out.
 
 mod boot;
+mod explain;
 mod failure;
 mod fault;
 mod kernels;
@@ -40,6 +41,8 @@ enum Command {
     Boot(Box<boot::Boot>),
     /// Run scenarios: each ends in a verdict with its evidence.
     Run(run::Run),
+    /// Explain a word: an oracle, a clause, a step, a trigger, a knob, a word of a report.
+    Explain(explain::Explain),
     /// The kernels that run inside the machine: compile, fetch, examine, remove.
     #[command(subcommand)]
     Kernels(kernels::Command),
@@ -82,6 +85,7 @@ fn execute(arguments: Arguments) -> Result<ExitCode, Vec<Failure>> {
     match arguments.command {
         Command::Boot(command) => boot::run(&command, quiet).map_err(|failure| vec![failure]),
         Command::Run(command) => run::run(&command, quiet),
+        Command::Explain(command) => explain::run(&command).map_err(|failure| vec![failure]),
         Command::Kernels(command) => kernels::run(command, quiet).map_err(|failure| vec![failure]),
     }
 }

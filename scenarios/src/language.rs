@@ -33,7 +33,7 @@ use toml_edit::DocumentMut;
 pub use disk::{DiskSpec, PartitionSpec, Use};
 pub use expected::{Known, read as read_expected};
 pub use machine::{KernelSpec, MachineSpec};
-pub use mistake::Mistake;
+pub use mistake::{Mistake, nearest};
 pub use power::{Cut, Survives, When};
 pub use step::{AfterImage, Step, StepSpec, Wake};
 

@@ -45,7 +45,7 @@ impl Mistake {
 }
 
 /// The word that is most like this one, if any is like it.
-fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let likeness = |candidate: &str| strsim::normalized_damerau_levenshtein(word, candidate);
     known
         .iter()
