@@ -9,7 +9,7 @@ pub(crate) mod tlb;
 
 pub use access::Value;
 pub use paging::{Access, PHYSICAL_BITS, Translation};
-pub use peek::peek;
+pub use peek::{peek, translate};
 pub(crate) use runs::Row;
 pub use tlb::Tlb;
 

@@ -3,6 +3,8 @@
 mod clauses;
 pub mod disk;
 mod kernel_log;
+pub mod memory;
+pub mod processor;
 pub mod record;
 
 use std::fmt;

@@ -12,6 +12,7 @@ use vmm::{Limit, Machine, Stop};
 
 use crate::history::Happening;
 use crate::tape::Tape;
+use crate::witness::Witness;
 
 /// Nanoseconds from what the agent says to the first byte of the host's answer.
 const REPLY_AFTER: u64 = 100_000;
@@ -50,6 +51,8 @@ pub struct Guest {
     pub machine: Machine,
     /// What it said.
     pub tape: Tape,
+    /// Looks at it from outside.
+    pub witness: Option<Witness>,
     /// What it is to stop at.
     triggers: Triggers,
     /// How many of those that matched have been told of.
@@ -69,6 +72,7 @@ impl Guest {
         Self {
             machine,
             tape,
+            witness: None,
             triggers: Triggers::default(),
             told: 0,
             conversation: Conversation::default(),
@@ -103,10 +107,31 @@ impl Guest {
     }
 
     fn run(&mut self, limit: Limit) -> Result<Stop, GuestError> {
-        self.untold()?;
-        let stop = self.machine.run_to(&mut self.triggers, limit, &mut self.tape);
-        self.untold()?;
-        Ok(stop)
+        loop {
+            self.untold()?;
+            let stop = self.machine.run_to(&mut self.triggers, limit, &mut self.tape);
+            let seen = self.show_hits();
+            self.untold()?;
+            if !seen || stop != Stop::Triggered {
+                return Ok(stop);
+            }
+        }
+    }
+
+    /// Shows the witness the watched instructions that the machine stands before, if there are any.
+    fn show_hits(&mut self) -> bool {
+        let hits = self.tape.take_hits();
+        if let Some(witness) = &mut self.witness {
+            hits.iter().for_each(|hit| witness.sees(&mut self.machine, *hit));
+        }
+        !hits.is_empty()
+    }
+
+    /// Tells the witness, if there is one, of what is done to the machine.
+    pub fn tell(&mut self, what: impl FnOnce(&mut Witness, &mut Machine)) {
+        if let Some(witness) = &mut self.witness {
+            what(witness, &mut self.machine);
+        }
     }
 
     /// Waits until an agent is ready, at most this many nanoseconds of the guest's time.
@@ -201,7 +226,9 @@ impl Guest {
 
     fn run_quietly(&mut self, limit: Limit) -> Stop {
         let before = self.triggers.matched().len();
-        match self.machine.run_to(&mut self.triggers, limit, &mut self.tape) {
+        let stop = self.machine.run_to(&mut self.triggers, limit, &mut self.tape);
+        self.show_hits();
+        match stop {
             Stop::Triggered if self.triggers.matched().len() > before => Stop::Time,
             stop => stop,
         }

@@ -14,10 +14,12 @@ use firmware::boot::Payload;
 use thiserror::Error;
 use vmm::{Drive, FrontEnd, Machine, MachineError, WakeError};
 
+use crate::checks::record::places;
 use crate::guest::{Guest, GuestError};
 use crate::history::Happening;
 use crate::kernels::Loaded;
 use crate::language::{DiskSpec, Scenario, Step, Use, Wake};
+use crate::witness::{self, Witness};
 
 const SECOND: u64 = 1_000_000_000;
 /// The longest that a step may take, in the guest's time: a limit of host time is never a verdict.
@@ -125,7 +127,10 @@ impl<'a> Lab<'a> {
         if !spec.sized {
             config.memory = if primary.has_modules() { STOCK_MEMORY } else { MEMORY };
         }
-        let guest = Guest::new(Machine::new(config, drives)?);
+        let mut guest = Guest::new(Machine::new(config, drives)?);
+        let withheld = saver.map(|_| SAVER_REGION.start..SAVER_REGION.start + SAVER_REGION.len);
+        let [swap, ours] = [Use::Swap, Use::Image].map(|what| places(scenario, what));
+        guest.witness = Some(Witness::new(&primary.kernel.bytes, &guest.machine, withheld, swap, ours));
         let firmware = Vec::new();
         let (boots, role, synced, cuts, off, was_reset) = (1, Role::Primary, 0, Vec::new(), None, false);
         Ok(Self {
@@ -151,6 +156,7 @@ impl<'a> Lab<'a> {
     pub fn start(&mut self) -> Result<(), Trouble> {
         self.boot(Role::Primary)?;
         self.arrives(Role::Primary, ReadyWhy::Boot)?;
+        self.guest.tell(Witness::begins_anew);
         let mut directory = None;
         for number in 0..self.scenario.disks.len() {
             let disk = self.device(number, 0);
@@ -222,6 +228,13 @@ impl<'a> Lab<'a> {
     /// # Errors
     /// [`Trouble`].
     pub fn step(&mut self, step: &Step) -> Result<String, Trouble> {
+        let expected = witness::expected(step, self.role);
+        let done = self.do_step(step)?;
+        self.guest.tell(|witness, machine| witness.ends(machine, &expected));
+        Ok(done)
+    }
+
+    fn do_step(&mut self, step: &Step) -> Result<String, Trouble> {
         match step {
             Step::Check => self.check(),
             Step::Preload => self.preload(),
@@ -293,6 +306,7 @@ impl<'a> Lab<'a> {
             Step::ColdBoot => {
                 self.boot(Role::Primary)?;
                 self.arrives(Role::Primary, ReadyWhy::Boot)?;
+                self.guest.tell(Witness::begins_anew);
                 Ok("no session".into())
             }
         }
@@ -444,6 +458,7 @@ impl<'a> Lab<'a> {
         };
         self.guest.note(Happening::Kernel(role));
         self.guest.machine.boot(loaded.kernel.entry, &payload)?;
+        self.guest.tell(Witness::boots);
         self.role = role;
         Ok(())
     }
@@ -521,6 +536,7 @@ impl<'a> Lab<'a> {
     fn resets(&mut self) -> Result<(), Trouble> {
         match self.guest.run_to_power_request(PATIENCE)? {
             PowerRequest::Reset => {
+                self.guest.tell(Witness::power_goes);
                 self.guest.machine.reset_line(&mut self.guest.tape)?;
                 self.guest.power_lost();
                 self.boots += 1;

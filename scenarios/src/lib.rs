@@ -12,6 +12,7 @@ pub mod language;
 pub mod report;
 pub mod run;
 pub mod tape;
+pub mod witness;
 
 pub use guest::{Guest, GuestError};
 pub use history::History;
@@ -19,3 +20,4 @@ pub use kernel::{Kernel, KernelError};
 pub use language::Scenario;
 pub use report::{Report, Verdict};
 pub use tape::Tape;
+pub use witness::Witness;

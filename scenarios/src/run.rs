@@ -16,6 +16,7 @@ use crate::kernels::Loaded;
 use crate::lab::{Lab, Trouble};
 use crate::language::{Cut, Scenario, Step, StepSpec, Survives, When};
 use crate::report::{Phase, PowerHappening, Report};
+use crate::witness::Witness;
 
 /// How long the machine stays off if nothing says so, in nanoseconds.
 const OFF: u64 = 60_000_000_000;
@@ -108,7 +109,8 @@ impl Runner<'_, '_> {
             self.file_system();
         }
         self.kernel_log();
-        let guest = self.lab.guest;
+        let mut guest = self.lab.guest;
+        self.report.checks.extend(guest.witness.take().map(Witness::conclude).unwrap_or_default());
         let disks = guest.machine.board().pci.disks().take(self.scenario.disks.len());
         let logs = disks.map(|disk| disk.log().cloned().unwrap_or_default()).collect();
         (guest.tape.history, logs)
@@ -190,7 +192,10 @@ impl Runner<'_, '_> {
         self.lab.guest.note(Happening::StepBegins { cycle: self.cycle, step: what.to_owned() });
         self.listener.begins(what);
         let since_entry = self.lab.guest.tape.history.entries().len();
+        let of = if self.cycle == 0 { what.to_owned() } else { format!("cycle {}, {what}", self.cycle) };
+        self.lab.guest.tell(|witness, _| witness.begins(of));
         let result = act(&mut self.lab);
+        self.lab.guest.tell(|witness, machine| witness.ends(machine, &[]));
         self.lab.guest.note(Happening::StepEnds { step: what.to_owned(), well: result.is_ok() });
         let machine = &self.lab.guest.machine;
         // A machine that was reset or switched on meanwhile counts from 0.
@@ -239,6 +244,7 @@ impl Runner<'_, '_> {
     /// The power is cut, now and here.
     fn cut(&mut self, cut: &Cut, found: Match) -> Result<(), Early> {
         let guest = &mut self.lab.guest;
+        guest.tell(Witness::power_goes);
         let volatile_writes =
             guest.machine.board().pci.disks().map(|disk| disk.changes().count() as u64).sum();
         let seeded = |seed: u64| move |disk: &Disk| some(disk, seed);
@@ -290,6 +296,7 @@ impl Runner<'_, '_> {
             }
             PowerState::S4 | PowerState::S5 | PowerState::Cut => {}
         }
+        guest.tell(Witness::power_goes);
         if let Err(error) = guest.machine.power_on(off, &mut guest.tape) {
             self.failed("power on", &Trouble::Machine(error));
             return Err(Early::Failed);

@@ -3,9 +3,10 @@
 use devices::{Event, Moment, Observer, Traffic};
 
 use crate::history::History;
+use crate::witness::Hit;
 
-/// Keeps what leaves the serial ports. Stops the machine after each line of the agent, after the text somebody waits for, and
-/// on nothing else.
+/// Keeps what leaves the serial ports. Stops the machine after each line of the agent, after the text somebody waits for, before
+/// instructions that are watched, and on nothing else.
 #[derive(Default)]
 pub struct Tape {
     /// Everything the kernels wrote to the console.
@@ -28,6 +29,8 @@ pub struct Tape {
     pub history: History,
     /// Shown what passes between processors and board.
     tracer: Option<Tracer>,
+    /// Watched instructions that the machine stopped before, and nobody has looked at yet.
+    hits: Vec<Hit>,
 }
 
 /// Sees what passes between processors and board.
@@ -51,6 +54,11 @@ impl Tape {
     /// Shows somebody what passes between processors and board from now on; nobody, if none is given.
     pub fn trace_to(&mut self, tracer: Option<Tracer>) {
         self.tracer = tracer;
+    }
+
+    /// Watched instructions that the machine stopped before since the last call.
+    pub fn take_hits(&mut self) -> Vec<Hit> {
+        std::mem::take(&mut self.hits)
     }
 
     /// How many events there were.
@@ -104,6 +112,10 @@ impl Observer for Tape {
             Event::Serial { byte, .. } => {
                 self.agent.push(byte);
                 self.stop_for_agent && byte == b'\n'
+            }
+            Event::Executed { point } => {
+                self.hits.push(Hit { point, at });
+                true
             }
             _ => false,
         };

@@ -41,19 +41,19 @@ impl Symbols {
     /// The symbols of every kernel found in memory; several may be there after a kexec.
     pub fn find(ram: &GuestRam) -> Vec<Self> {
         let mut memory = Vec::new();
-        let mut found = Vec::new();
         // Memory below the hole: kernels of this machine live there.
         let bytes = ram.bytes().min(ram::HOLE_START) / PAGE_SIZE * PAGE_SIZE;
         memory.resize(usize::try_from(bytes).unwrap_or(0), 0);
         if ram.read(0, &mut memory).is_err() {
-            return found;
+            return Vec::new();
         }
-        for at in memchr::memmem::find_iter(&memory, DIGITS) {
-            if let Some(symbols) = Tables::around(&memory, at).and_then(|tables| tables.symbols()) {
-                found.push(symbols);
-            }
-        }
-        found
+        Self::find_in(&memory)
+    }
+
+    /// The symbols of every kernel in these bytes: of memory, or of an unpacked kernel, where addresses are as it was linked.
+    pub fn find_in(bytes: &[u8]) -> Vec<Self> {
+        let tables = memchr::memmem::find_iter(bytes, DIGITS);
+        tables.filter_map(|at| Tables::around(bytes, at)?.symbols()).collect()
     }
 
     /// The symbol an address lies in: the last one at or before it, if that is not far away.

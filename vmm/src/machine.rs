@@ -4,7 +4,7 @@ use cpu::CpuState;
 use devices::disk::BaseError;
 use devices::{Observer, VirtualTime, WorldTime};
 use firmware::boot::{self, BootError, Payload};
-use firmware::{Blob, Boot, ConfigError};
+use firmware::{Blob, Boot, ConfigError, MemoryMap};
 use ram::{ForeignWrite, GuestRam, RamError, Writer};
 use thiserror::Error;
 
@@ -217,9 +217,25 @@ impl Machine {
         &mut self.board
     }
 
+    /// Memory as firmware describes it to a kernel that boots.
+    ///
+    /// # Errors
+    /// [`MachineError::Config`] of a board that cannot be described.
+    pub fn memory_map(&self) -> Result<MemoryMap, MachineError> {
+        Ok(firmware::tables(&self.board.describe(&self.config), &self.board.aml())?.map)
+    }
+
     /// The processors.
     pub fn processors(&self) -> impl Iterator<Item = &CpuState> {
         self.engine.processors()
+    }
+
+    /// Changes a processor from outside: a fault that no instruction made. Nothing, if there is none of this number.
+    pub fn change_processor(&mut self, processor: usize, change: impl FnOnce(&mut CpuState)) {
+        if let Some(state) = self.engine.processors_mut().nth(processor) {
+            change(state);
+        }
+        self.engine.forget_jumps();
     }
 
     /// What it was built from.

@@ -2,7 +2,6 @@
 
 use ram::GuestRam;
 
-use crate::memory::PAGE_OFFSET;
 use crate::state::{CpuState, Cr0};
 
 /// The 8 bytes at an aligned linear address, as this processor would see them in 4-level paging or without paging; `None` if nothing is
@@ -11,13 +10,20 @@ pub fn peek(state: &CpuState, ram: &GuestRam, linear: u64) -> Option<u64> {
     if !linear.is_multiple_of(8) {
         return None;
     }
-    let read = |address: u64| {
-        let mut bytes = [0; 8];
-        ram.read(address, &mut bytes).ok()?;
-        Some(u64::from_le_bytes(bytes))
-    };
+    read(ram, translate(state, ram, linear)?)
+}
+
+/// The 8 bytes at a physical address.
+fn read(ram: &GuestRam, address: u64) -> Option<u64> {
+    let mut bytes = [0; 8];
+    ram.read(address, &mut bytes).ok()?;
+    Some(u64::from_le_bytes(bytes))
+}
+
+/// The physical address of a linear one, as [`peek`] finds it.
+pub fn translate(state: &CpuState, ram: &GuestRam, linear: u64) -> Option<u64> {
     if !state.cr0.contains(Cr0::PG) {
-        return read(linear);
+        return Some(linear);
     }
     if !state.is_long() {
         return None;
@@ -25,13 +31,13 @@ pub fn peek(state: &CpuState, ram: &GuestRam, linear: u64) -> Option<u64> {
     const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
     let mut table = state.cr3 & ADDRESS;
     for shift in [39, 30, 21, 12] {
-        let entry = read(table + (linear >> shift & 0x1ff) * 8)?;
+        let entry = read(ram, table + (linear >> shift & 0x1ff) * 8)?;
         if entry & 1 == 0 {
             return None;
         }
         if shift == 12 || shift < 39 && entry & 0x80 != 0 {
             let within = (1u64 << shift) - 1;
-            return read(entry & ADDRESS & !within | linear & within & !(PAGE_OFFSET & 7));
+            return Some(entry & ADDRESS & !within | linear & within);
         }
         table = entry & ADDRESS;
     }
@@ -58,6 +64,7 @@ mod tests {
         let linear = 1 << 39 | 1 << 30 | 1 << 21 | 1 << 12;
         assert_eq!(peek(&state, &ram, linear), Some(7));
         assert_eq!(peek(&state, &ram, linear + 8), Some(0));
+        assert_eq!(translate(&state, &ram, linear + 0x123), Some(0x8123));
         assert_eq!(peek(&state, &ram, 0), None);
     }
 }

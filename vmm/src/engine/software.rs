@@ -92,8 +92,7 @@ impl Software {
         self.processors.iter().map(|cpu| &cpu.state)
     }
 
-    /// The processors, for tests.
-    #[cfg(test)]
+    /// The processors, for whoever changes them from outside.
     pub fn processors_mut(&mut self) -> impl Iterator<Item = &mut CpuState> {
         self.processors.iter_mut().map(|cpu| &mut cpu.state)
     }
