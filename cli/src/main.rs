@@ -4,6 +4,7 @@ mod boot;
 mod explain;
 mod failure;
 mod fault;
+mod image;
 mod kernels;
 mod output;
 mod progress;
@@ -43,6 +44,8 @@ enum Command {
     Run(run::Run),
     /// Explain a word: an oracle, a clause, a step, a trigger, a knob, a word of a report.
     Explain(explain::Explain),
+    /// Decode hibernation images, the kernel's own in swap and ours, from a raw disk image.
+    Image(image::Image),
     /// The kernels that run inside the machine: compile, fetch, examine, remove.
     #[command(subcommand)]
     Kernels(kernels::Command),
@@ -86,6 +89,7 @@ fn execute(arguments: Arguments) -> Result<ExitCode, Vec<Failure>> {
         Command::Boot(command) => boot::run(&command, quiet).map_err(|failure| vec![failure]),
         Command::Run(command) => run::run(&command, quiet),
         Command::Explain(command) => explain::run(&command).map_err(|failure| vec![failure]),
+        Command::Image(command) => image::run(&command, quiet).map_err(|failure| vec![failure]),
         Command::Kernels(command) => kernels::run(command, quiet).map_err(|failure| vec![failure]),
     }
 }

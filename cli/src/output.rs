@@ -1,8 +1,12 @@
 //! How we speak: on standard error in plain lines, on a terminal with a little more.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
+use std::path::Path;
 
+use serde::Serialize;
 use tracing::level_filters::LevelFilter;
+
+use crate::failure::{Code, Failure};
 
 /// Sets up log lines and error reports.
 pub fn set_up(level: LevelFilter) {
@@ -34,6 +38,17 @@ fn colour() -> bool {
 
 fn is_set(variable: &str) -> bool {
     std::env::var_os(variable).is_some_and(|value| !value.is_empty())
+}
+
+/// Under its final name there is a whole report, or what was there before.
+pub fn write_json(path: &Path, report: &impl Serialize) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| Failure::new(Code::Host, format!("{}: {error}", path.display()));
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(directory).map_err(failed)?;
+    serde_json::to_writer_pretty(&mut file, report).map_err(|error| failed(error.into()))?;
+    file.write_all(b"\n").map_err(failed)?;
+    file.persist(path).map_err(|error| failed(error.error))?;
+    Ok(())
 }
 
 /// A number of bytes in words.

@@ -8,7 +8,7 @@ mod live;
 mod outcome;
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -26,6 +26,7 @@ use self::outcome::Outcome;
 pub use self::outcome::UNTESTED;
 use crate::failure::{Code, Failure};
 use crate::fault;
+use crate::output::write_json;
 
 /// What to run.
 #[derive(Debug, Args)]
@@ -74,7 +75,7 @@ pub fn run(arguments: &Run, quiet: bool) -> Result<ExitCode, Vec<Failure>> {
         let begun = Instant::now();
         let came = one(case, &kernels, &tables, page, quiet);
         let came = came.and_then(|report| {
-            arguments.json.as_ref().map_or(Ok(()), |path| write_whole(path, &report)).map(|()| report)
+            arguments.json.as_ref().map_or(Ok(()), |path| write_json(path, &report)).map(|()| report)
         });
         Outcome { name: case.name.clone(), seconds: begun.elapsed().as_secs_f64(), came }
     });
@@ -135,15 +136,4 @@ fn list(cases: &[Case]) {
         let line = format!("{name:width$}  {}", scenario.about);
         let _ = writeln!(std::io::stdout(), "{}", line.trim_end());
     }
-}
-
-/// Under its final name there is a whole report, or what was there before.
-fn write_whole(path: &Path, report: &Report) -> Result<(), Failure> {
-    let failed = |error: std::io::Error| Failure::new(Code::Host, format!("{}: {error}", path.display()));
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(directory).map_err(failed)?;
-    serde_json::to_writer_pretty(&mut file, report).map_err(|error| failed(error.into()))?;
-    file.write_all(b"\n").map_err(failed)?;
-    file.persist(path).map_err(|error| failed(error.error))?;
-    Ok(())
 }

@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use agent_protocol::image::{HEADER_LEN, Header, INDEX_OFFSET, ImageError, Index, Kind, PageEntry, State};
+use agent_protocol::image::{HEADER_LEN, INDEX_OFFSET, ImageError, Index, PageEntry};
+pub use agent_protocol::image::{Header, Kind, State};
 use devices::disk::BaseError;
 use thiserror::Error;
 
@@ -65,7 +66,7 @@ pub struct Ours {
     pub frames: Frames,
     /// Pages of the image, whatever they are; the stored ones are numbered as they lie on the disk.
     entries: Frames,
-    /// Bytes that were checked.
+    /// The first thing that is wrong; what comes behind it was not looked at.
     pub flaw: Option<OursFlaw>,
 }
 
