@@ -10,6 +10,7 @@ pub mod kernels;
 pub mod lab;
 pub mod language;
 pub mod report;
+pub mod repro;
 pub mod run;
 pub mod tape;
 pub mod witness;

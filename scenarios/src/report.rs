@@ -22,6 +22,18 @@ pub enum Verdict {
     Broken,
 }
 
+impl Verdict {
+    /// As in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Fail => "fail",
+            Self::Skipped => "skipped",
+            Self::Broken => "broken",
+        }
+    }
+}
+
 /// Everything there is to say about a run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
