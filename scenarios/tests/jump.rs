@@ -15,6 +15,7 @@ use devices::acpi_pm::SleepState;
 use devices::disk::{Media, MemoryBase};
 use devices::pci::nvme::Transitions;
 use guest_kernels::provision;
+use scenarios::image::find::{Contents, find};
 use vmm::{Entry, FrontEnd};
 
 const PRIMARY: &str = "primary-6.12";
@@ -199,6 +200,27 @@ fn jump_save_off_restore() {
     falls_asleep(&mut sequence.lab.guest, SleepState::S5);
     sequence.restore_after_power_loss();
     sequence.lab.holds("jump, save, off, restore");
+}
+
+/// What B wrote is what A left: B changed nothing of it meanwhile, so that it can be held against memory, page by page.
+#[test]
+fn the_image_is_the_memory_of_a() {
+    let mut sequence = Sequence::started(ONE_VIRTIO);
+    sequence.jump_and_save();
+    let found = find(sequence.lab.disk().media()).unwrap();
+    let Some(Contents::Ours(image)) = found.last().map(|found| &found.contents) else { panic!("no image") };
+    assert!(image.is_valid(), "{:?}", image.flaw);
+    let ram = sequence.lab.guest.machine.ram();
+    let (mut pages, mut memory) = (0, [0; 4096]);
+    for page in image.pages() {
+        let (frame, page) = page.unwrap();
+        ram.read(frame * 4096, &mut memory).unwrap();
+        assert!(*page.bytes() == memory, "page frame {frame:#x}");
+        pages += 1;
+    }
+    assert!(pages > 40_000, "{pages} pages");
+    let entry = image.header.as_ref().unwrap().entry;
+    assert!(image.locate(entry / 4096).is_some(), "{entry:#x}");
 }
 
 /// What a sequence costs a drive: A stops it before the jump, B before S3 and again before it jumps back, each with notice and

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "not every test uses all of it")]
 
 pub mod lab;
+pub mod swsusp_writer;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
