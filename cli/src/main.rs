@@ -8,6 +8,7 @@ mod image;
 mod kernels;
 mod output;
 mod progress;
+mod replay;
 mod run;
 mod terminal;
 
@@ -42,6 +43,8 @@ enum Command {
     Boot(Box<boot::Boot>),
     /// Run scenarios: each ends in a verdict with its evidence.
     Run(run::Run),
+    /// Run a recorded run again: the same result, or where it goes another way.
+    Replay(replay::Replay),
     /// Explain a word: an oracle, a clause, a step, a trigger, a knob, a word of a report.
     Explain(explain::Explain),
     /// Decode hibernation images, the kernel's own in swap and ours, from a raw disk image.
@@ -88,6 +91,7 @@ fn execute(arguments: Arguments) -> Result<ExitCode, Vec<Failure>> {
     match arguments.command {
         Command::Boot(command) => boot::run(&command, quiet).map_err(|failure| vec![failure]),
         Command::Run(command) => run::run(&command, quiet),
+        Command::Replay(command) => replay::run(&command, quiet).map_err(|failure| vec![failure]),
         Command::Explain(command) => explain::run(&command).map_err(|failure| vec![failure]),
         Command::Image(command) => image::run(&command, quiet).map_err(|failure| vec![failure]),
         Command::Kernels(command) => kernels::run(command, quiet).map_err(|failure| vec![failure]),

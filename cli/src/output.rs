@@ -1,6 +1,7 @@
 //! How we speak: on standard error in plain lines, on a terminal with a little more.
 
 use std::io::{IsTerminal, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use serde::Serialize;
@@ -40,13 +41,28 @@ fn is_set(variable: &str) -> bool {
     std::env::var_os(variable).is_some_and(|value| !value.is_empty())
 }
 
-/// Under its final name there is a whole report, or what was there before.
+/// Writes a report, as [`write_whole`] does.
+///
+/// # Errors
+/// Those of the host.
 pub fn write_json(path: &Path, report: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(report).map_err(|error| Failure::new(Code::Ours, error))?;
+    write_whole(path, (text + "\n").as_bytes())
+}
+
+/// Writes a file, and its directory if need be. Under its final name there is a whole file, or what was there before.
+///
+/// # Errors
+/// Those of the host.
+pub fn write_whole(path: &Path, contents: &[u8]) -> Result<(), Failure> {
     let failed = |error: std::io::Error| Failure::new(Code::Host, format!("{}: {error}", path.display()));
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(directory).map_err(failed)?;
-    serde_json::to_writer_pretty(&mut file, report).map_err(|error| failed(error.into()))?;
-    file.write_all(b"\n").map_err(failed)?;
+    std::fs::create_dir_all(directory).map_err(failed)?;
+    // As any other program's file, not as a secret: the user's umask decides.
+    let permissions = std::fs::Permissions::from_mode(0o666);
+    let mut file =
+        tempfile::Builder::new().permissions(permissions).tempfile_in(directory).map_err(failed)?;
+    file.write_all(contents).map_err(failed)?;
     file.persist(path).map_err(|error| failed(error.error))?;
     Ok(())
 }

@@ -5,7 +5,8 @@ pub mod jobs;
 pub mod kernels;
 mod known;
 mod live;
-mod outcome;
+pub mod outcome;
+pub mod reproduction;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -43,6 +44,10 @@ pub struct Run {
     /// Writes the report of the only scenario to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Writes a file that repeats the run (`kjvm replay`); of several scenarios, one each into this directory. A run that fails leaves one
+    /// in kjvm-out/ in any case.
+    #[arg(long, value_name = "FILE|DIR")]
+    repro: Option<PathBuf>,
     /// Runs so many scenarios at once: as many as there are processors, if nothing is said.
     #[arg(long, short, value_name = "N", default_value_t = jobs::processors(), hide_default_value = true)]
     jobs: usize,
@@ -68,12 +73,19 @@ pub fn run(arguments: &Run, quiet: bool) -> Result<ExitCode, Vec<Failure>> {
         let message = format!("--json takes one scenario, not {}", cases.len());
         return Err(vec![Failure::new(Code::Arguments, message)]);
     }
+    if let Some(path) = arguments.repro.as_ref().filter(|_| cases.len() > 1) {
+        std::fs::create_dir_all(path).map_err(|error| {
+            let message =
+                format!("--repro {}: {} scenarios need a directory: {error}", path.display(), cases.len());
+            vec![Failure::new(Code::Arguments, message)]
+        })?;
+    }
     let tables = Tables::read(arguments.expected.as_deref(), &cases).map_err(|failure| vec![failure])?;
     let begun = Instant::now();
     let kernels = Kernels::default();
     let outcomes = side_by_side(&cases, arguments.jobs, |case, page| {
         let begun = Instant::now();
-        let came = one(case, &kernels, &tables, page, quiet);
+        let came = one(case, arguments, &kernels, &tables, page, quiet);
         let came = came.and_then(|report| {
             arguments.json.as_ref().map_or(Ok(()), |path| write_json(path, &report)).map(|()| report)
         });
@@ -93,14 +105,26 @@ pub fn run(arguments: &Run, quiet: bool) -> Result<ExitCode, Vec<Failure>> {
 }
 
 /// Runs a scenario and says what comes of it.
-fn one(case: &Case, kernels: &Kernels, tables: &Tables, page: &Page, quiet: bool) -> Result<Report, Failure> {
+fn one(
+    case: &Case,
+    arguments: &Run,
+    kernels: &Kernels,
+    tables: &Tables,
+    page: &Page,
+    quiet: bool,
+) -> Result<Report, Failure> {
     let begun = Instant::now();
-    let mut report = attempt(case, kernels, page, quiet)?.report;
-    expected::apply(tables.of(case), &mut report);
+    let mut finished = attempt(case, kernels, page, quiet)?;
+    expected::apply(tables.of(case), &mut finished.report);
+    let repro = reproduction::write(arguments.repro.as_deref(), case, tables, &finished, kernels, page)?;
+    let report = finished.report;
     let conclusion = terminal::conclusion(&report, begun.elapsed().as_secs_f64());
     if quiet && report.verdict == Verdict::Pass {
         page.line(conclusion.lines().last().unwrap_or_default());
     } else {
+        if let Some(repro) = repro {
+            page.line(format!("again   kjvm replay {}", repro.display()));
+        }
         page.line(conclusion.trim_end());
     }
     if report.verdict == Verdict::Broken {

@@ -19,7 +19,6 @@ pub struct Case {
     /// Where it comes from.
     pub file: PathBuf,
     /// As it is run: what was to be changed in it is changed.
-    #[expect(dead_code, reason = "reproductions are to come")]
     pub text: String,
     /// What it says.
     pub scenario: Scenario,

@@ -11,11 +11,13 @@ use crate::failure::{Code, Failure};
 /// Its name where nobody gives one.
 const NAME: &str = "expected.toml";
 
+/// A table, and its text.
+type Table = (Vec<Known>, String);
+
 /// What is known of each scenario.
-#[derive(Default)]
 pub struct Tables {
-    given: Option<Vec<Known>>,
-    beside: BTreeMap<PathBuf, Vec<Known>>,
+    given: Option<Table>,
+    beside: BTreeMap<PathBuf, Table>,
 }
 
 impl Tables {
@@ -39,15 +41,24 @@ impl Tables {
 
     /// What is known of this one.
     pub fn of(&self, case: &Case) -> &[Known] {
-        match &self.given {
-            Some(given) => given,
-            None => self.beside.get(&case.file.with_file_name(NAME)).map_or(&[], Vec::as_slice),
-        }
+        self.table(case).map_or(&[], |(known, _)| known)
+    }
+
+    /// The text that says so; empty if none does.
+    pub fn text_of(&self, case: &Case) -> &str {
+        self.table(case).map_or("", |(_, text)| text)
+    }
+
+    fn table(&self, case: &Case) -> Option<&Table> {
+        self.given.as_ref().or_else(|| self.beside.get(&case.file.with_file_name(NAME)))
     }
 }
 
-fn read(file: &Path) -> Result<Vec<Known>, Failure> {
+fn read(file: &Path) -> Result<Table, Failure> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| Failure::new(Code::Arguments, format!("{}: {error}", file.display())))?;
-    read_expected(&text).map_err(|mistake| mistake_in(file, mistake, text))
+    match read_expected(&text) {
+        Ok(known) => Ok((known, text)),
+        Err(mistake) => Err(mistake_in(file, mistake, text)),
+    }
 }

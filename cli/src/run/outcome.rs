@@ -23,15 +23,20 @@ const FAILED: u8 = 1;
 /// What `git bisect run` takes as "this one cannot be tested".
 pub const UNTESTED: u8 = 125;
 
+/// The exit code of a run that came to an end.
+pub fn code_of(report: &Report) -> u8 {
+    match report.verdict {
+        Verdict::Pass | Verdict::Skipped => 0,
+        Verdict::Fail => FAILED,
+        Verdict::Broken => Code::Ours as u8,
+    }
+}
+
 impl Outcome {
     /// Its own exit code.
     pub fn code(&self) -> u8 {
         match &self.came {
-            Ok(report) => match report.verdict {
-                Verdict::Pass | Verdict::Skipped => 0,
-                Verdict::Fail => FAILED,
-                Verdict::Broken => Code::Ours as u8,
-            },
+            Ok(report) => code_of(report),
             Err(failure) => failure.code as u8,
         }
     }
