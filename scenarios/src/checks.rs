@@ -6,6 +6,7 @@ mod kernel_log;
 pub mod memory;
 pub mod processor;
 pub mod record;
+pub mod time;
 
 use std::fmt;
 

@@ -270,6 +270,7 @@ impl Guest {
         let happening = match event {
             Event::Ready(ready) => {
                 self.session = Some(ready.session);
+                self.tell(|witness, machine| witness.hears(machine, ready));
                 Happening::Ready { session: ready.session, why: ready.why }
             }
             Event::Going { .. } => match self.session {

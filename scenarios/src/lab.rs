@@ -383,6 +383,7 @@ impl<'a> Lab<'a> {
     ) -> Result<String, Trouble> {
         if let Wake::Alarm { seconds } = wake {
             self.ask(&Ask::SetAlarm { seconds })?;
+            self.guest.tell(|witness, machine| witness.alarm_is_set(machine, seconds));
         }
         self.depart(&Ask::Suspend { state, pm_test })?;
         match (state, pm_test) {
@@ -399,6 +400,7 @@ impl<'a> Lab<'a> {
                     Wake::Alarm { .. } => self.guest.machine.sleep_until_wake(&mut self.guest.tape)?,
                     Wake::Button => self.guest.machine.wake_by_button(SECOND, &mut self.guest.tape)?,
                 };
+                self.guest.tell(|witness, machine| witness.wakes(machine));
             }
         }
         self.returns(self.role)?;
@@ -408,6 +410,7 @@ impl<'a> Lab<'a> {
     fn hibernate(&mut self, mode: HibernateMode, pm_test: Option<PmTest>) -> Result<String, Trouble> {
         if mode == HibernateMode::Suspend && pm_test.is_none() {
             self.ask(&Ask::SetAlarm { seconds: 30 })?;
+            self.guest.tell(|witness, machine| witness.alarm_is_set(machine, 30));
         }
         self.depart(&Ask::Hibernate { mode, pm_test })?;
         match mode {
@@ -418,6 +421,7 @@ impl<'a> Lab<'a> {
             HibernateMode::Suspend => {
                 self.falls_asleep(SleepState::S3)?;
                 self.guest.machine.sleep_until_wake(&mut self.guest.tape)?;
+                self.guest.tell(|witness, machine| witness.wakes(machine));
                 self.returns(Role::Primary)?;
             }
             HibernateMode::TestResume => self.returns(Role::Primary)?,

@@ -1,4 +1,5 @@
-//! Looks at a sleeping and waking kernel from outside, at exact instructions: memory (O2, O3) and processors (O7).
+//! Looks at a sleeping and waking kernel from outside, at exact instructions: memory (O2, O3), time (O6) and
+//! processors (O7).
 //!
 //! It knows where the primary's landmarks are, has the machine stop at them, and at each one looks at what the oracles are about. The
 //! guest cannot tell. Which kernel runs is known from what was passed: after power was lost, until a kernel that slept is entered,
@@ -10,7 +11,8 @@ mod landmarks;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use devices::Moment;
+use agent_protocol::message::{Ready, ReadyWhy, Role};
+use devices::{Moment, WorldTime};
 use firmware::memory_map::Kind;
 use ram::PAGE_SIZE;
 use vmm::{CodePoint, Machine};
@@ -18,6 +20,7 @@ use vmm::{CodePoint, Machine};
 use crate::checks::memory::{self, Away, Departure, Images};
 use crate::checks::processor::{self, SystemRegisters};
 use crate::checks::record::Place;
+use crate::checks::time::{Alarm, KeptTime, Reading};
 use crate::checks::{Check, Clause};
 use crate::image::Part;
 pub use expected::expected;
@@ -58,6 +61,18 @@ pub struct Witness {
     /// Devices are down, and why, as far as that is known.
     away: Option<Option<Away>>,
     registers: Registers,
+    time: Time,
+}
+
+/// Clocks and an alarm over a sleep.
+#[derive(Default)]
+struct Time {
+    /// Run time in which the kernel kept time.
+    kept: KeptTime,
+    /// The last reading but one, and the last.
+    before: Option<Reading>,
+    latest: Option<Reading>,
+    alarm: Option<Alarm>,
 }
 
 /// System registers over a sleep.
@@ -98,6 +113,7 @@ impl Witness {
             departure: None,
             away: None,
             registers: Registers::default(),
+            time: Time::default(),
         }
     }
 
@@ -115,6 +131,8 @@ impl Witness {
     pub fn begins_anew(&mut self, machine: &mut Machine) {
         (self.lost, self.snapshot, self.images, self.departure) = (false, false, None, None);
         self.registers = Registers::default();
+        self.time.kept = KeptTime::since(machine.now());
+        self.time.before = self.time.latest.map(|reading| Reading { kept: 0, ..reading });
         self.back(machine);
         self.found.clear();
         self.watch(machine);
@@ -143,8 +161,43 @@ impl Witness {
         self.keep_images(machine);
         self.lost = true;
         self.registers.watched = false;
+        self.time.alarm = None;
         // Where a function returns to in a kernel that is no more.
         self.found.retain(|point| point.id == Landmark::VirtualMapped as u16);
+    }
+
+    /// An agent says that it is there, and what its clocks say.
+    pub fn hears(&mut self, machine: &Machine, ready: &Ready) {
+        let reading = Reading {
+            monotonic_ms: ready.monotonic_ms,
+            realtime_ms: ready.realtime_ms,
+            kept: self.time.kept.until(machine.now()),
+            world: machine.world(),
+        };
+        if ready.why == ReadyWhy::Return {
+            if let Some(alarm) = self.time.alarm.take() {
+                self.step.push(alarm.judge(machine.board().rtc.next_alarm(), &self.of));
+            }
+            if let (Role::Primary, false, Some(before)) = (ready.session.role, self.lost, &self.time.before) {
+                self.step.push(reading.monotonic(before, &self.of));
+                self.step.push(reading.realtime(&self.of));
+                self.time.before = Some(reading);
+            }
+        }
+        self.time.latest = Some(reading);
+    }
+
+    /// An alarm was set, to go off so many seconds from now.
+    pub fn alarm_is_set(&mut self, machine: &Machine, seconds: u32) {
+        let due = machine.world().0.saturating_add(u64::from(seconds) * 1_000_000_000);
+        self.time.alarm = Some(Alarm { due: WorldTime(due), woke: None });
+    }
+
+    /// The machine woke.
+    pub fn wakes(&mut self, machine: &Machine) {
+        if let Some(alarm) = &mut self.time.alarm {
+            alarm.woke = Some(machine.world());
+        }
     }
 
     /// Everything that was found.
@@ -173,11 +226,23 @@ impl Witness {
                     self.away = Some(None);
                 }
             }
+            // Of a kernel that may be about to enter an image nobody wants to know.
+            Landmark::TimeStops | Landmark::TimeGoesOn if self.lost => {}
+            Landmark::TimeStops => self.time.kept.stops(machine.now()),
+            Landmark::TimeGoesOn => self.time.kept.goes_on(machine.now()),
+            Landmark::ResumeNoirq => {
+                // A kernel that only idles wakes by itself. Of S3 the machine says when it woke.
+                if self.time.alarm.is_some_and(|alarm| alarm.woke.is_none()) {
+                    self.wakes(machine);
+                }
+            }
             Landmark::Snapshot => {
+                self.time.kept.snapshot();
                 self.away = self.away.map(|_| Some(Away::Save));
                 (self.snapshot, self.images) = (true, None);
             }
             Landmark::RestoreRegisters => {
+                self.time.kept.restored();
                 self.keep_images(machine);
                 let images = self.images.take().unwrap_or_else(|| self.look_for_images(machine));
                 self.step.push(memory::compare_with_snapshot(machine.ram(), &images, &self.of));

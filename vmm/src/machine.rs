@@ -186,6 +186,11 @@ impl Machine {
         self.clock.now()
     }
 
+    /// World time.
+    pub fn world(&self) -> WorldTime {
+        self.clock.world_at(self.clock.now())
+    }
+
     /// Instructions retired by all processors.
     pub fn instructions(&self) -> u64 {
         self.instructions

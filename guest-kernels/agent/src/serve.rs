@@ -51,15 +51,19 @@ struct Conversation {
 
 impl Conversation {
     fn ready(&self) -> FromAgent {
-        let now = clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(0, |time| {
-            u64::try_from(time.tv_sec()).unwrap_or(0) * 1000
-                + u64::try_from(time.tv_nsec()).unwrap_or(0) / 1_000_000
-        });
+        let milliseconds = |clock: ClockId| {
+            clock_gettime(clock).map_or(0, |time| {
+                u64::try_from(time.tv_sec()).unwrap_or(0) * 1000
+                    + u64::try_from(time.tv_nsec()).unwrap_or(0) / 1_000_000
+            })
+        };
         FromAgent::Ready(Ready {
             session: self.session,
             why: self.why,
             protocol: PROTOCOL_VERSION,
-            boottime_ms: now,
+            boottime_ms: milliseconds(ClockId::CLOCK_BOOTTIME),
+            monotonic_ms: milliseconds(ClockId::CLOCK_MONOTONIC),
+            realtime_ms: milliseconds(ClockId::CLOCK_REALTIME),
             outcome: self.outcome.clone(),
         })
     }

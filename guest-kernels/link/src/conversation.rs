@@ -198,7 +198,15 @@ mod tests {
 
     fn ready(session: Session) -> FromAgent {
         let outcome = Some(Outcome { id: 1, result: Ok(Answer::Done) });
-        FromAgent::Ready(Ready { session, why: ReadyWhy::Boot, protocol: 1, boottime_ms: 5, outcome })
+        FromAgent::Ready(Ready {
+            session,
+            why: ReadyWhy::Boot,
+            protocol: 1,
+            boottime_ms: 5,
+            monotonic_ms: 5,
+            realtime_ms: 5,
+            outcome,
+        })
     }
 
     fn says(conversation: &mut Conversation, message: &FromAgent) -> Vec<Event> {

@@ -1,4 +1,4 @@
-//! Lines on the wire: `{"kjvm":2,"crc":"1f2e3d4c","body":{...}}` and a newline, at most [`MAX_LINE`] bytes in all.
+//! Lines on the wire: `{"kjvm":3,"crc":"1f2e3d4c","body":{...}}` and a newline, at most [`MAX_LINE`] bytes in all.
 //!
 //! The checksum (CRC-32, IEEE) covers the bytes of `body` exactly as sent. A serial port that is reset by a sleep state
 //! loses or merges bytes; whatever is left of a line then fails one of the checks here and is reported as a
@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use thiserror::Error;
 
 /// Version of the framing and of the messages in it.
-pub const PROTOCOL_VERSION: u32 = 2;
+pub const PROTOCOL_VERSION: u32 = 3;
 
 /// Longest line in bytes, newline included. A terminal in canonical mode truncates at 4096; half of it leaves room.
 pub const MAX_LINE: usize = 2048;
@@ -142,7 +142,7 @@ mod tests {
         let line = encode(&serde_json::json!({"a": 1})).unwrap();
         assert_eq!(
             String::from_utf8(line).unwrap(),
-            "{\"kjvm\":2,\"crc\":\"561bacaf\",\"body\":{\"a\":1}}\n"
+            "{\"kjvm\":3,\"crc\":\"561bacaf\",\"body\":{\"a\":1}}\n"
         );
     }
 

@@ -124,6 +124,10 @@ pub struct Ready {
     pub protocol: u32,
     /// `CLOCK_BOOTTIME` in milliseconds when the line was written; after a boot: how long the kernel took.
     pub boottime_ms: u64,
+    /// `CLOCK_MONOTONIC` in milliseconds, then.
+    pub monotonic_ms: u64,
+    /// `CLOCK_REALTIME` in milliseconds since 1970, then.
+    pub realtime_ms: u64,
     /// The request that ended the previous session of this kernel and how it ended: an error means the machine never
     /// went away, or that what followed went wrong (for instance the saver had no room for the image).
     pub outcome: Option<Outcome>,
@@ -767,6 +771,8 @@ mod tests {
             why: ReadyWhy::Return,
             protocol: frame::PROTOCOL_VERSION,
             boottime_ms: 1234,
+            monotonic_ms: 1234,
+            realtime_ms: 1_700_000_000_500,
             outcome: Some(Outcome { id: 6, result: Ok(Answer::Done) }),
         });
         insta::assert_snapshot!(

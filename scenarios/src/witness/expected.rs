@@ -3,9 +3,11 @@
 use agent_protocol::message::{AfterSnapshot, HibernateMode, Role};
 
 use crate::checks::Clause;
-use crate::language::Step;
+use crate::language::{Step, Wake};
 
-const REGISTERS: [Clause; 2] = [Clause::SystemRegisters, Clause::DebugRegisters];
+/// Whenever the kernel that slept is back.
+const BACK: [Clause; 4] =
+    [Clause::MonotonicStands, Clause::RealtimeGoesOn, Clause::SystemRegisters, Clause::DebugRegisters];
 
 /// Clauses that something is to be said of when this step has come to its end, in a machine that this kernel had when it began.
 pub fn expected(step: &Step, role: Role) -> Vec<Clause> {
@@ -14,9 +16,16 @@ pub fn expected(step: &Step, role: Role) -> Vec<Clause> {
         Step::Resume | Step::SnapshotRestore => {
             vec![Clause::MemoryAcrossHibernation, Clause::QuietMemoryInRestore]
         }
-        Step::Suspend { pm_test: None, .. } if role == Role::Primary => Vec::new(),
+        Step::Suspend { pm_test: None, wake, .. } => {
+            let alarm = matches!(wake, Wake::Alarm { .. }).then_some(Clause::AlarmOnce).into_iter().collect();
+            // Of the saver's sleep everything else is the saver's business.
+            if role != Role::Primary {
+                return alarm;
+            }
+            alarm
+        }
         Step::Hibernate { mode, pm_test: None } => match mode {
-            HibernateMode::Suspend => vec![Clause::QuietMemoryInSave],
+            HibernateMode::Suspend => vec![Clause::QuietMemoryInSave, Clause::AlarmOnce],
             HibernateMode::TestResume => {
                 vec![Clause::MemoryAcrossHibernation, Clause::QuietMemoryInSave, Clause::QuietMemoryInRestore]
             }
@@ -26,6 +35,6 @@ pub fn expected(step: &Step, role: Role) -> Vec<Clause> {
         Step::Snapshot { .. } => return vec![Clause::QuietMemoryInSave],
         _ => return Vec::new(),
     };
-    clauses.extend(REGISTERS);
+    clauses.extend(BACK);
     clauses
 }

@@ -18,8 +18,14 @@ pub enum Landmark {
     Suspended,
     /// Devices are about to be woken.
     ResumeStart,
+    /// The same, and in other kinds of sleep as well.
+    ResumeNoirq,
     /// Devices work again.
     Complete,
+    /// Clocks are about to stand still.
+    TimeStops,
+    /// Clocks are about to go on.
+    TimeGoesOn,
     /// swsusp is about to copy memory.
     Snapshot,
     /// The restored kernel's first instruction.
@@ -35,17 +41,20 @@ pub enum Landmark {
 }
 
 use Landmark::{
-    Complete, Prepare, RelocateKernel, RestoreRegisters, ResumeStart, Snapshot, SuspendEnd, Suspended,
-    ToUserByIret, ToUserBySysret, VirtualMapped,
+    Complete, Prepare, RelocateKernel, RestoreRegisters, ResumeNoirq, ResumeStart, Snapshot, SuspendEnd,
+    Suspended, TimeGoesOn, TimeStops, ToUserByIret, ToUserBySysret, VirtualMapped,
 };
 
 impl Landmark {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 14] = [
         Prepare,
         SuspendEnd,
         Suspended,
         ResumeStart,
+        ResumeNoirq,
         Complete,
+        TimeStops,
+        TimeGoesOn,
         Snapshot,
         RestoreRegisters,
         RelocateKernel,
@@ -61,7 +70,10 @@ impl Landmark {
             SuspendEnd => "dpm_suspend_end",
             Suspended => return None,
             ResumeStart => "dpm_resume_start",
+            ResumeNoirq => "dpm_resume_noirq",
             Complete => "dpm_complete",
+            TimeStops => "timekeeping_suspend",
+            TimeGoesOn => "timekeeping_resume",
             Snapshot => "swsusp_arch_suspend",
             RestoreRegisters => "restore_registers",
             RelocateKernel => "relocate_kernel",

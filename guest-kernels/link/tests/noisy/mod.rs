@@ -93,7 +93,15 @@ impl FakeAgent {
 
     fn ready(&self) -> Vec<u8> {
         let (session, outcome) = (self.session, self.outcome.clone());
-        say(&FromAgent::Ready(Ready { session, why: ReadyWhy::Boot, protocol: 1, boottime_ms: 0, outcome }))
+        say(&FromAgent::Ready(Ready {
+            session,
+            why: ReadyWhy::Boot,
+            protocol: 1,
+            boottime_ms: 0,
+            monotonic_ms: 0,
+            realtime_ms: 0,
+            outcome,
+        }))
     }
 
     pub fn receive(&mut self, bytes: &[u8]) -> Vec<u8> {
