@@ -1,11 +1,19 @@
 //! Checks: what has to be true, looked at from outside the guest, and what was found.
 
 mod clauses;
+mod consumed_once;
 pub mod disk;
+mod ext4;
 mod kernel_log;
+mod life_of_image;
 pub mod memory;
+mod order;
+mod outcomes;
 pub mod processor;
 pub mod record;
+mod replay;
+#[cfg(test)]
+mod testing;
 pub mod time;
 
 use std::fmt;
@@ -168,6 +176,7 @@ impl Check {
 
 /// What the readers of the stream of events have to say of a run that is over.
 pub fn conclude(record: &Record<'_>) -> Vec<Check> {
-    let _ = record;
-    Vec::new()
+    let lives = life_of_image::Lives::of(record);
+    let readers = [consumed_once::checks, order::checks, outcomes::checks];
+    readers.into_iter().flat_map(|read| read(&lives)).collect()
 }
