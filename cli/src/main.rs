@@ -1,6 +1,7 @@
 //! The `kjvm` command: arguments in, library calls, plain words out.
 
 mod boot;
+mod compare;
 mod explain;
 mod failure;
 mod fault;
@@ -45,6 +46,8 @@ enum Command {
     Run(run::Run),
     /// Run a recorded run again: the same result, or where it goes another way.
     Replay(replay::Replay),
+    /// Run scenarios on two kernels, and tell what is new, fixed or changed.
+    Compare(compare::Compare),
     /// Explain a word: an oracle, a clause, a step, a trigger, a knob, a word of a report.
     Explain(explain::Explain),
     /// Decode hibernation images, the kernel's own in swap and ours, from a raw disk image.
@@ -92,6 +95,7 @@ fn execute(arguments: Arguments) -> Result<ExitCode, Vec<Failure>> {
         Command::Boot(command) => boot::run(&command, quiet).map_err(|failure| vec![failure]),
         Command::Run(command) => run::run(&command, quiet),
         Command::Replay(command) => replay::run(&command, quiet).map_err(|failure| vec![failure]),
+        Command::Compare(command) => compare::run(&command, quiet),
         Command::Explain(command) => explain::run(&command).map_err(|failure| vec![failure]),
         Command::Image(command) => image::run(&command, quiet).map_err(|failure| vec![failure]),
         Command::Kernels(command) => kernels::run(command, quiet).map_err(|failure| vec![failure]),

@@ -116,7 +116,14 @@ fn one(
     let begun = Instant::now();
     let mut finished = attempt(case, kernels, page, quiet)?;
     expected::apply(tables.of(case), &mut finished.report);
-    let repro = reproduction::write(arguments.repro.as_deref(), case, tables, &finished, kernels, page)?;
+    let repro = reproduction::write(
+        arguments.repro.as_deref(),
+        case,
+        tables.text_of(case),
+        &finished,
+        kernels,
+        page,
+    )?;
     let report = finished.report;
     let conclusion = terminal::conclusion(&report, begun.elapsed().as_secs_f64());
     if quiet && report.verdict == Verdict::Pass {

@@ -1,6 +1,7 @@
 //! What happens to a machine, and whether it behaved.
 
 pub mod checks;
+pub mod compare;
 pub mod expected;
 pub mod guest;
 pub mod history;

@@ -9,7 +9,6 @@ use scenarios::run::Finished;
 use super::cases::Case;
 use super::jobs::Page;
 use super::kernels::Kernels;
-use super::known::Tables;
 use crate::failure::{Code, Failure};
 use crate::output;
 
@@ -41,7 +40,7 @@ pub fn of(
 pub fn write(
     given: Option<&Path>,
     case: &Case,
-    tables: &Tables,
+    expected: &str,
     finished: &Finished,
     kernels: &Kernels,
     page: &Page,
@@ -56,7 +55,7 @@ pub fn write(
         Some(path) => path.to_owned(),
         None => Path::new(OUT).join(name),
     };
-    let text = of(case, tables.text_of(case), finished, kernels, page)?
+    let text = of(case, expected, finished, kernels, page)?
         .text()
         .map_err(|error| Failure::new(Code::Ours, error))?;
     match (output::write_whole(&path, text.as_bytes()), given) {

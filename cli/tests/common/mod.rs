@@ -51,11 +51,19 @@ pub fn library(name: &str) -> String {
     path.to_string_lossy().into_owned()
 }
 
-/// An ELF file with a PVH entry, whose only instructions jump to where there is no memory: no machine has code there, so it is we who
-/// cannot go on.
+/// Jumps to where there is no memory: no machine has code there, so it is we who cannot go on.
 pub fn broken_kernel() -> Vec<u8> {
+    kernel_of(&[0xb8, 0x00, 0x00, 0x00, 0xe0, 0xff, 0xe0]) // mov eax, 0xe0000000; jmp eax
+}
+
+/// Halts with interrupts off, for ever.
+pub fn halting_kernel() -> Vec<u8> {
+    kernel_of(&[0xfa, 0xf4]) // cli; hlt
+}
+
+/// An ELF file with a PVH entry at this code, which runs in 32-bit protected mode.
+fn kernel_of(code: &[u8]) -> Vec<u8> {
     const ADDRESS: u64 = 0x10_0000;
-    let code = [0xb8, 0x00, 0x00, 0x00, 0xe0, 0xff, 0xe0]; // mov eax, 0xe0000000; jmp eax
     let note: Vec<u8> = [4u32, 4, 18] // XEN_ELFNOTE_PHYS32_ENTRY
         .iter()
         .flat_map(|word| word.to_le_bytes())
