@@ -31,6 +31,8 @@ const LOOKS: u32 = 20;
 const MEMORY: u64 = 256 << 20;
 /// The same for a distribution's kernel, whose initramfs holds modules.
 const STOCK_MEMORY: u64 = 512 << 20;
+/// Sessions that were before a boot after a cut, as far as that boot is told: more than a scenario has.
+const EPOCH_AFTER_CUT: u32 = 1000;
 /// KiB that each workload holds.
 const WORKLOAD_KIB: u32 = 1024;
 /// Of their patterns.
@@ -147,6 +149,25 @@ impl<'a> Lab<'a> {
             firmware,
             epochs: 0,
         })
+    }
+
+    /// A machine in which A is about to boot from these disks: a function of scenario, kernels and contents, and of nothing that was before.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub fn after_cut(
+        scenario: &'a Scenario,
+        primary: &'a Loaded,
+        saver: Option<&'a Loaded>,
+        contents: &[Media],
+    ) -> Result<Machine, Trouble> {
+        let mut lab = Self::new(scenario, primary, saver)?;
+        for (disk, media) in lab.guest.machine.board_mut().pci.disks_mut().zip(contents) {
+            disk.power_on(media.clone());
+        }
+        lab.epochs = EPOCH_AFTER_CUT;
+        lab.boot(Role::Primary)?;
+        Ok(lab.guest.machine)
     }
 
     /// A boots, makes its file systems and swap, and its workloads run.

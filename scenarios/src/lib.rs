@@ -3,6 +3,7 @@
 pub mod checks;
 pub mod compare;
 pub mod expected;
+pub mod explore;
 pub mod guest;
 pub mod history;
 pub mod image;

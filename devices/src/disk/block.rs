@@ -58,6 +58,14 @@ pub fn with_hashes<T>(serialize: impl FnOnce() -> T) -> T {
 }
 
 impl Block {
+    /// BLAKE3 of its bytes, kept once somebody asked.
+    pub(super) fn hash(&self) -> [u8; 32] {
+        match self {
+            Self::Zero => [0; 32],
+            Self::Data(Contents(filled)) => *filled.hash.get_or_init(|| blake3::hash(&filled.bytes).into()),
+        }
+    }
+
     /// Copies a part out: `start` and the length lie within a block.
     pub(super) fn read(&self, start: usize, into: &mut [u8]) {
         match self {

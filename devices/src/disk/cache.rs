@@ -64,6 +64,15 @@ impl Cache {
         }
     }
 
+    /// See [`super::Disk::substitute`]: sectors that no change touches are the same in both.
+    pub(super) fn substitute(&mut self, extent: Extent, contents: &Media) -> Result<(), BaseError> {
+        let (start, length) = (extent.sector.saturating_mul(SECTOR), extent.sectors.saturating_mul(SECTOR));
+        let mut bytes = vec![0; usize::try_from(length).unwrap_or_default()];
+        contents.read(start, &mut bytes)?;
+        self.current.write(start, &bytes)?;
+        self.durable.write(start, &bytes)
+    }
+
     pub(super) fn current(&self) -> &Media {
         &self.current
     }
@@ -240,7 +249,7 @@ impl Cache {
         for older in older {
             let Some(cached) = self.requests.get_mut(&older) else { continue };
             for new in by {
-                cached.changes = cached.changes.iter().flat_map(|old| without(old, new.extent)).collect();
+                cached.changes = cached.changes.iter().flat_map(|old| old.without(new.extent)).collect();
             }
             let is_over = cached.changes.is_empty();
             let is_in_flight = cached.progress == Progress::InFlight;
@@ -254,18 +263,18 @@ impl Cache {
     }
 }
 
-/// What is left of a change without these sectors: before them and after them.
-fn without(change: &Change, extent: Extent) -> Vec<Change> {
-    let all = change.extent;
-    if !all.overlaps(extent) {
-        return vec![change.clone()];
-    }
-    let before = Extent { sector: all.sector, sectors: extent.sector.saturating_sub(all.sector) };
-    let after = Extent { sector: extent.end(), sectors: all.end().saturating_sub(extent.end()) };
-    [before, after].into_iter().filter(|part| part.sectors > 0).map(|part| change.part(part)).collect()
-}
-
 impl Change {
+    /// What is left of it without these sectors: before them and after them.
+    pub fn without(&self, extent: Extent) -> Vec<Self> {
+        let all = self.extent;
+        if !all.overlaps(extent) {
+            return vec![self.clone()];
+        }
+        let before = Extent { sector: all.sector, sectors: extent.sector.saturating_sub(all.sector) };
+        let after = Extent { sector: extent.end(), sectors: all.end().saturating_sub(extent.end()) };
+        [before, after].into_iter().filter(|part| part.sectors > 0).map(|part| self.part(part)).collect()
+    }
+
     /// The part of it that lies in an extent, which lies within its own.
     pub(super) fn part(&self, extent: Extent) -> Self {
         let contents = match &self.contents {

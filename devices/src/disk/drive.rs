@@ -180,6 +180,14 @@ impl Disk {
         self.cache.changes()
     }
 
+    /// Contents of sectors that nobody has read or written since power came on are others, as if they had been all along.
+    ///
+    /// # Errors
+    /// [`BaseError`]; some of them may be others then.
+    pub fn substitute(&mut self, extent: Extent, contents: &Media) -> Result<(), BaseError> {
+        self.cache.substitute(extent, contents)
+    }
+
     /// Brings the base back after deserialization.
     ///
     /// # Errors

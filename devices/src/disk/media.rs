@@ -74,6 +74,11 @@ impl Media {
         self.changed.keys().copied()
     }
 
+    /// BLAKE3 of a 4 KiB block, which is kept with the block; of one that was zeroed zeros. None: it is as the base has it, or blank.
+    pub fn block_hash(&self, number: u64) -> Option<[u8; 32]> {
+        self.changed.get(&number).map(Block::hash)
+    }
+
     /// Copies contents out; what lies beyond the end reads as zeros.
     ///
     /// # Errors

@@ -39,7 +39,7 @@ struct Pending {
 ///
 /// The driver calls [`Conversation::receive`] with bytes as they arrive, [`Conversation::silence`] when nothing came for
 /// a while, and after each call writes what [`Conversation::take_outgoing`] returns to the line.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Conversation {
     lines: LineBuffer,
     outgoing: Vec<u8>,
@@ -53,6 +53,11 @@ pub struct Conversation {
 }
 
 impl Conversation {
+    /// Requests count from here on, at least: where what is said must not depend on how much was said before.
+    pub fn count_from(&mut self, id: u64) {
+        self.last_id = self.last_id.max(id);
+    }
+
     /// Who listens, or `None` while the machine boots, sleeps or is on its way elsewhere.
     pub fn session(&self) -> Option<Session> {
         self.session

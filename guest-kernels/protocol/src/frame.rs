@@ -98,7 +98,7 @@ pub fn decode<M: DeserializeOwned>(line: &[u8]) -> Result<M, FrameError> {
 }
 
 /// Cuts a stream of bytes into lines. Bounded: a line that never ends is dropped and reported once.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct LineBuffer {
     pending: Vec<u8>,
     /// Bytes of an overlong line dropped so far; the rest of it, up to its newline, is dropped too.

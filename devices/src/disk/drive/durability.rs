@@ -266,7 +266,7 @@ fn a_write_that_lies_about_fua_is_as_volatile_as_any_other() {
 fn a_fault_put_in_another_s_place_strikes_anew() {
     let fault = Fault { kind: Some(Kind::Flush), outcome: FaultOutcome::Lies, ..Fault::default() };
     let mut test = Test::new(DiskConfig { faults: vec![fault], ..DiskConfig::default() });
-    let mut flushed = |test: &mut Test, byte| {
+    let flushed = |test: &mut Test, byte| {
         test.done(write(0, 1, byte));
         test.done(Command::Flush);
         test.contents().1[0] == byte
