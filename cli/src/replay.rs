@@ -40,9 +40,9 @@ pub fn run(arguments: &Replay, quiet: bool) -> Result<ExitCode, Failure> {
     let wrong = |error: String| Failure::new(Code::Arguments, format!("{}: {error}", file.display()));
     let text = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
     let recorded = Repro::read(&text).map_err(|error| wrong(error.to_string()))?;
-    let case = Case::of(recorded.name.clone(), file.clone(), &recorded.scenario, overrides)?;
+    let cases = Case::of(&recorded.name, file, &recorded.scenario, overrides)?;
     let kernels = Kernels::default();
-    let code = side_by_side(&[case], 1, |case, page| again(file, &recorded, case, &kernels, page, quiet));
+    let code = side_by_side(&cases, 1, |case, page| again(file, &recorded, case, &kernels, page, quiet));
     code.into_iter().next().unwrap_or(Ok(Code::Ours as u8)).map(ExitCode::from)
 }
 

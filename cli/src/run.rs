@@ -146,13 +146,12 @@ fn one(
 /// Kernels that cannot be had.
 pub fn attempt(case: &Case, kernels: &Kernels, page: &Page, quiet: bool) -> Result<Finished, Failure> {
     let Case { name, scenario, .. } = case;
-    let primary = kernels.get(&scenario.kernel.primary, false, page)?;
-    let saver = scenario.kernel.saver.as_deref().map(|saver| kernels.get(saver, true, page)).transpose()?;
+    let kernels = kernels.of(scenario, page)?;
     if !quiet {
         page.line(terminal::head(name, scenario.machine.config.seed, &scenario.about));
     }
     let mut live = Live::new(page, quiet);
-    let done = fault::guarded(|| scenarios::run::run(name, scenario, &primary, saver.as_deref(), &mut live));
+    let done = fault::guarded(|| scenarios::run::run(name, scenario, &kernels, &mut live));
     Ok(done.unwrap_or_else(|panic| {
         let mut report = Report::begun(name, scenario, Vec::new());
         report.broken = Some(panic);

@@ -3,14 +3,18 @@
 //! Nothing depends on the host's clock: how long somebody is patient is measured in the guest's time, and what the host says enters
 //! the machine a fixed time after what it answers.
 
+use std::collections::BTreeMap;
+
 use agent_link::{Conversation, Event};
-use agent_protocol::message::{Answer, Ask, Failure, Ready, Session};
+use agent_protocol::message::{Answer, Ask, Failure, Outcome, Ready, Session};
 use devices::{Moment, PowerRequest};
 use thiserror::Error;
+use vmm::power::PowerState;
 use vmm::trigger::{Match, Triggers};
 use vmm::{Limit, Machine, Stop};
 
 use crate::history::Happening;
+use crate::language::FaultSpec;
 use crate::tape::Tape;
 use crate::witness::Witness;
 
@@ -40,9 +44,35 @@ pub enum GuestError {
     /// The session is over.
     #[error("the machine went away instead of answering")]
     WentAway,
+    /// It should sleep, or be off or reset.
+    #[error("the machine did not go away: whoever was asked came back, and says that all went well")]
+    CameBack,
     /// Asked while nobody listens, or too much to say.
     #[error("cannot ask now: {0}")]
     Ask(String),
+}
+
+/// Something that is done at a trigger, after which the machine goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Deed {
+    /// The power button is pressed.
+    Button,
+    /// The alarm of the real-time clock goes off after this many nanoseconds.
+    Alarm {
+        /// From then.
+        after: u64,
+    },
+    /// Whoever runs the machine wakes it.
+    Wake,
+    /// Requests to a disk go wrong from then on.
+    Fault {
+        /// Number of the disk.
+        disk: usize,
+        /// Place of the fault in its configuration.
+        place: usize,
+        /// It.
+        fault: FaultSpec,
+    },
 }
 
 /// A machine and the conversation with its agent.
@@ -57,6 +87,12 @@ pub struct Guest {
     triggers: Triggers,
     /// How many of those that matched have been told of.
     told: usize,
+    /// What is done when a trigger matches, by its number. Those without one stop what is under way.
+    deeds: BTreeMap<usize, Deed>,
+    /// Deeds that were done, and when.
+    pub done: Vec<(Deed, Match)>,
+    /// What is to wake the machine, which sleeps.
+    woken_by: Option<Deed>,
     conversation: Conversation,
     /// Who listens, or listened last.
     session: Option<Session>,
@@ -75,6 +111,9 @@ impl Guest {
             witness: None,
             triggers: Triggers::default(),
             told: 0,
+            deeds: BTreeMap::new(),
+            done: Vec::new(),
+            woken_by: None,
             conversation: Conversation::default(),
             session: None,
             arrived: None,
@@ -85,6 +124,40 @@ impl Guest {
     pub fn watch_for(&mut self, triggers: Triggers) {
         self.triggers = triggers;
         self.told = 0;
+        self.deeds.clear();
+    }
+
+    /// At the trigger of this number this is done, and nothing stops.
+    pub fn at_trigger(&mut self, number: usize, deed: Deed) {
+        self.deeds.insert(number, deed);
+    }
+
+    /// Does something to the machine, now.
+    pub fn perform(&mut self, deed: Deed, found: Match) {
+        self.done.push((deed.clone(), found));
+        let state = self.machine.power_state();
+        match deed {
+            Deed::Fault { disk, place, fault } => self.set_fault(disk, place, Some(&fault)),
+            Deed::Alarm { after } => self.machine.move_alarm(after, &mut self.tape),
+            Deed::Button if state == PowerState::S0 => self.machine.press_power_button(&mut self.tape),
+            Deed::Button | Deed::Wake if state == PowerState::S3 => self.woken_by = Some(deed),
+            // A button switches a machine on, which the scenario's steps do; one that is awake needs no waking.
+            Deed::Button | Deed::Wake => {}
+        }
+    }
+
+    /// What wakes the machine, if a trigger said so since the last call.
+    pub fn take_wake(&mut self) -> Option<Deed> {
+        self.woken_by.take()
+    }
+
+    /// A fault of a disk counts from now on. None: it strikes no more.
+    pub fn set_fault(&mut self, disk: usize, place: usize, fault: Option<&FaultSpec>) {
+        if let Some(disk) = self.machine.board_mut().pci.disks_mut().nth(disk) {
+            let fault = fault.map_or(FaultSpec::idle(), |fault| fault.fault(disk.counters()));
+            // That a disk can have it was seen when the scenario was read.
+            let _ = disk.set_fault(place, fault);
+        }
     }
 
     /// What is watched for, to watch for more.
@@ -97,13 +170,14 @@ impl Guest {
     /// # Errors
     /// [`GuestError::Triggered`].
     pub fn untold(&mut self) -> Result<(), GuestError> {
-        match self.triggers.matched().get(self.told) {
-            Some(found) => {
-                self.told += 1;
-                Err(GuestError::Triggered(*found))
+        while let Some(found) = self.triggers.matched().get(self.told).copied() {
+            self.told += 1;
+            match self.deeds.get(&found.trigger) {
+                Some(deed) => self.perform(deed.clone(), found),
+                None => return Err(GuestError::Triggered(found)),
             }
-            None => Ok(()),
         }
+        Ok(())
     }
 
     fn run(&mut self, limit: Limit) -> Result<Stop, GuestError> {
@@ -147,6 +221,11 @@ impl Guest {
                 return Ok(ready);
             }
         }
+    }
+
+    /// The next one that waits for an agent gets this one.
+    pub fn put_back(&mut self, ready: Ready) {
+        self.arrived = Some(ready);
     }
 
     /// Asks the agent and waits for its answer, at most this many nanoseconds of the guest's time.
@@ -203,11 +282,25 @@ impl Guest {
         loop {
             match self.run(limit)? {
                 Stop::Power(request) => return Ok(request),
-                Stop::Triggered => {}
+                Stop::Triggered => self.is_still_away()?,
                 Stop::Time => return Err(GuestError::Silent { within }),
                 stop => return Err(GuestError::Stopped(stop)),
             }
         }
+    }
+
+    /// Whoever went has not come back without ever having been away.
+    fn is_still_away(&mut self) -> Result<(), GuestError> {
+        let said = self.tape.take_agent();
+        for event in self.conversation.receive(&said) {
+            self.write_down(&event);
+            let Event::Ready(ready) = event else { continue };
+            return Err(match ready.outcome {
+                Some(Outcome { result: Err(failure), .. }) => GuestError::Refused(failure),
+                _ => GuestError::CameBack,
+            });
+        }
+        Ok(())
     }
 
     /// The machine lost its power or was reset: nobody listens, and nothing is on the line.
@@ -225,11 +318,16 @@ impl Guest {
     }
 
     fn run_quietly(&mut self, limit: Limit) -> Stop {
-        let before = self.triggers.matched().len();
         let stop = self.machine.run_to(&mut self.triggers, limit, &mut self.tape);
         self.show_hits();
+        while let Some(found) = self.triggers.matched().get(self.told).copied()
+            && let Some(deed) = self.deeds.get(&found.trigger).cloned()
+        {
+            self.told += 1;
+            self.perform(deed, found);
+        }
         match stop {
-            Stop::Triggered if self.triggers.matched().len() > before => Stop::Time,
+            Stop::Triggered if self.triggers.matched().len() > self.told => Stop::Time,
             stop => stop,
         }
     }
@@ -284,7 +382,12 @@ impl Guest {
 
     /// Writes into the history what happened now.
     pub fn note(&mut self, happening: Happening) {
+        self.tape.history.note(self.moment(), happening);
+    }
+
+    /// Now.
+    pub fn moment(&self) -> Moment {
         let (time, instructions) = (self.machine.now(), self.machine.instructions());
-        self.tape.history.note(Moment { time, instructions, processor: None }, happening);
+        Moment { time, instructions, processor: None }
     }
 }

@@ -1,24 +1,33 @@
 //! A scenario's machine, and how each step is done.
 
+mod boots;
+mod disks;
+mod requests;
+mod scratch;
+
 use std::sync::Arc;
 
-use agent_protocol::layout::{MemoryRange, SAVER_REGION, primary_arguments, restorer_arguments};
+use agent_protocol::layout::{MemoryRange, SAVER_REGION};
 use agent_protocol::message::{
-    AfterSnapshot, Answer, Ask, Bulk, HibernateMode, Partition, PartitionKind, PmTest, ReadyWhy, Role,
-    SuspendState, Workload, WorkloadReport,
+    AfterSnapshot, Answer, Ask, HibernateMode, Outcome, PmTest, ReadyWhy, Role, SuspendState, Workload,
+    WorkloadReport,
 };
 use devices::PowerRequest;
 use devices::acpi_pm::SleepState;
-use devices::disk::{Disk, DiskConfig, Media, MemoryBase};
-use firmware::boot::Payload;
+use devices::disk::{Counters, Disk, DiskConfig, Media, MemoryBase};
+use scratch::Scratch;
 use thiserror::Error;
-use vmm::{Drive, FrontEnd, Machine, MachineError, WakeError};
+use vmm::{Config, Drive, FrontEnd, Machine, MachineError, WakeError};
 
+use crate::checks::Clause;
 use crate::checks::record::places;
+use crate::guest::Deed;
 use crate::guest::{Guest, GuestError};
 use crate::history::Happening;
-use crate::kernels::Loaded;
-use crate::language::{DiskSpec, Scenario, Step, Use, Wake};
+use crate::kernels::{Kernels, Loaded};
+use crate::language::{
+    Back, BootSpec, DiskSpec, Expect, FaultSpec, MachineSpec, Scenario, Step, StepSpec, Use, Wake,
+};
 use crate::witness::{self, Witness};
 
 const SECOND: u64 = 1_000_000_000;
@@ -61,6 +70,17 @@ pub enum Trouble {
     /// The machine cannot be built.
     #[error(transparent)]
     Machine(#[from] MachineError),
+    /// It should have been refused.
+    #[error("it should have been refused, and was not: {0}")]
+    NotRefused(String),
+    /// Something should have been said.
+    #[error("nobody said {wanted:?}; what was said: {found}")]
+    Unsaid {
+        /// What.
+        wanted: String,
+        /// The answer, or the refusal.
+        found: String,
+    },
     /// The scenario asks for what cannot be now.
     #[error("{0}")]
     Impossible(String),
@@ -76,15 +96,22 @@ pub struct Lab<'a> {
     pub role: Role,
     /// Records of the journal on ext4 that are known to be synced.
     pub synced: u64,
-    /// Cuts of the scenario that are watched for, in the order of the triggers.
-    pub cuts: Vec<usize>,
     /// How long the power is to stay off, in nanoseconds, if something said so.
     pub off: Option<u64>,
     /// The reset line was pulled, and nothing has booted since.
     pub was_reset: bool,
+    /// The last step that booted ended without the session that was before it.
+    pub was_cold: bool,
+    /// What stood in the signature of swap when a cold boot found it there.
+    pub stale_image: Option<String>,
     scenario: &'a Scenario,
-    primary: &'a Loaded,
-    saver: Option<&'a Loaded>,
+    kernels: &'a Kernels,
+    /// The kernel in A's place.
+    booted: &'a Loaded,
+    /// What boots in this step, where it differs.
+    next_boot: BootSpec,
+    /// Where the swap file lies: page of its partition.
+    swap_file: Option<u64>,
     /// The machine's memory as firmware described it to A.
     firmware: Vec<MemoryRange>,
     /// Sessions begun, from which epochs are made.
@@ -96,23 +123,25 @@ impl<'a> Lab<'a> {
     ///
     /// # Errors
     /// [`Trouble::Machine`].
-    pub fn new(
-        scenario: &'a Scenario,
-        primary: &'a Loaded,
-        saver: Option<&'a Loaded>,
-    ) -> Result<Self, Trouble> {
+    pub fn new(scenario: &'a Scenario, kernels: &'a Kernels) -> Result<Self, Trouble> {
+        let primary = &kernels.primary;
         let mut drives = Vec::new();
         for (spec, id) in scenario.disks.iter().zip(0u8..) {
             let media = Media::blank(spec.size).map_err(impossible)?;
-            let config =
-                DiskConfig { id, serial: Some(spec.name.clone()), log: true, ..DiskConfig::default() };
+            let fault = |fault: &FaultSpec| match fault.counts_at_first() {
+                true => fault.fault(Counters::default()),
+                false => FaultSpec::idle(),
+            };
+            let faults = spec.faults.iter().map(fault).collect();
+            let config = DiskConfig { id, serial: Some(spec.name.clone()), faults, ..spec.config.clone() };
             drives.push(Drive {
                 front_end: spec.front_end,
                 disk: Disk::new(config, media).map_err(impossible)?,
             });
         }
-        if let Some(saver) = saver {
-            let media = Media::over(Arc::new(MemoryBase(scratch(saver).1))).map_err(impossible)?;
+        let scratch = Scratch::of(scenario, kernels);
+        if !scratch.is_empty() {
+            let media = Media::over(Arc::new(MemoryBase(scratch.into_bytes()))).map_err(impossible)?;
             let config = DiskConfig {
                 id: scenario.disks.len() as u8,
                 serial: Some("scratch".into()),
@@ -124,29 +153,27 @@ impl<'a> Lab<'a> {
                 disk: Disk::new(config, media).map_err(impossible)?,
             });
         }
-        let spec = &scenario.machine;
-        let mut config = spec.config.clone();
-        if !spec.sized {
-            config.memory = if primary.has_modules() { STOCK_MEMORY } else { MEMORY };
-        }
+        let config = config_of(&scenario.machine, primary);
         let mut guest = Guest::new(Machine::new(config, drives)?);
-        let withheld = saver.map(|_| SAVER_REGION.start..SAVER_REGION.start + SAVER_REGION.len);
+        let withheld =
+            kernels.saver.as_ref().map(|_| SAVER_REGION.start..SAVER_REGION.start + SAVER_REGION.len);
         let [swap, ours] = [Use::Swap, Use::Image].map(|what| places(scenario, what));
         guest.witness = Some(Witness::new(&primary.kernel.bytes, &guest.machine, withheld, swap, ours));
-        let firmware = Vec::new();
-        let (boots, role, synced, cuts, off, was_reset) = (1, Role::Primary, 0, Vec::new(), None, false);
         Ok(Self {
             guest,
-            boots,
-            role,
-            synced,
-            cuts,
-            off,
-            was_reset,
+            boots: 1,
+            role: Role::Primary,
+            synced: 0,
+            off: None,
+            was_reset: false,
+            was_cold: false,
+            stale_image: None,
             scenario,
-            primary,
-            saver,
-            firmware,
+            kernels,
+            booted: primary,
+            next_boot: BootSpec::default(),
+            swap_file: None,
+            firmware: Vec::new(),
             epochs: 0,
         })
     }
@@ -157,17 +184,26 @@ impl<'a> Lab<'a> {
     /// [`Trouble`].
     pub fn after_cut(
         scenario: &'a Scenario,
-        primary: &'a Loaded,
-        saver: Option<&'a Loaded>,
+        kernels: &'a Kernels,
         contents: &[Media],
     ) -> Result<Machine, Trouble> {
-        let mut lab = Self::new(scenario, primary, saver)?;
+        let mut lab = Self::new(scenario, kernels)?;
         for (disk, media) in lab.guest.machine.board_mut().pci.disks_mut().zip(contents) {
             disk.power_on(media.clone());
         }
         lab.epochs = EPOCH_AFTER_CUT;
         lab.boot(Role::Primary)?;
         Ok(lab.guest.machine)
+    }
+
+    /// Whether A has the machine, or had it last.
+    pub fn is_primary(&self) -> bool {
+        self.role == Role::Primary
+    }
+
+    /// The machine that a step boots.
+    pub fn config_for(&self, boot: &BootSpec) -> Config {
+        config_of(boot.machine.as_ref().unwrap_or(&self.scenario.machine), &self.kernels.primary)
     }
 
     /// A boots, makes its file systems and swap, and its workloads run.
@@ -178,50 +214,9 @@ impl<'a> Lab<'a> {
         self.boot(Role::Primary)?;
         self.arrives(Role::Primary, ReadyWhy::Boot)?;
         self.guest.tell(Witness::begins_anew);
-        let mut directory = None;
-        for number in 0..self.scenario.disks.len() {
-            let disk = self.device(number, 0);
-            let spec = &self.scenario.disks[number];
-            if spec.partitions.is_empty() {
-                continue;
-            }
-            let partitions = spec.partitions.iter().map(|partition| Partition {
-                mib: partition.mib,
-                kind: match partition.what {
-                    Use::Ext4 => PartitionKind::Linux,
-                    Use::Swap => PartitionKind::Swap,
-                    Use::Image => PartitionKind::Image,
-                },
-            });
-            self.ask(&Ask::Partition { disk, partitions: partitions.collect() })?;
-            for (partition, at) in spec.partitions.iter().zip(1..) {
-                let device = self.device(number, at);
-                match partition.what {
-                    Use::Ext4 => {
-                        let mount = format!(
-                            "/data{}",
-                            directory.as_ref().map_or(String::new(), |_| format!("{number}-{at}"))
-                        );
-                        self.ask(&Ask::MakeExt4 { device: device.clone(), arguments: Vec::new() })?;
-                        let (fstype, options) = ("ext4".into(), String::new());
-                        self.ask(&Ask::Mount { device, at: mount.clone(), fstype, options })?;
-                        directory.get_or_insert(mount);
-                    }
-                    Use::Swap => {
-                        self.ask(&Ask::MakeSwap { device: device.clone() })?;
-                        self.ask(&Ask::SwapOn { device, priority: None })?;
-                    }
-                    Use::Image => {}
-                }
-            }
-        }
-        let workloads = self.workloads(directory.is_some());
-        if !workloads.is_empty() {
-            let directory = directory.unwrap_or_else(|| "/".into());
-            let (kib, seed) = (WORKLOAD_KIB, WORKLOAD_SEED);
-            self.ask(&Ask::StartWorkloads { workloads, directory, kib, seed })?;
-        }
-        if self.saver.is_some() {
+        self.make_disks()?;
+        self.take_up()?;
+        if self.kernels.saver.is_some() {
             let Answer::MemoryMap { ranges, total } = self.ask(&Ask::MemoryMap { skip: 0 })? else {
                 return Err(unexpected("a memory map", "something else"));
             };
@@ -233,29 +228,52 @@ impl<'a> Lab<'a> {
         Ok(())
     }
 
-    /// Those workloads that this machine has a place for.
-    fn workloads(&self, has_ext4: bool) -> Vec<Workload> {
-        let has_swap = self.scenario.partition(Use::Swap).is_some();
-        let can = |workload: &Workload| match workload {
-            Workload::Ext4 => has_ext4,
-            Workload::Swap => has_swap,
-            _ => true,
-        };
-        self.scenario.workloads.iter().copied().filter(can).collect()
-    }
-
-    /// Does a step. Returns what is worth saying of it.
+    /// Does a step, and sees whether it ended as it has to. Returns what is worth saying of it.
     ///
     /// # Errors
     /// [`Trouble`].
-    pub fn step(&mut self, step: &Step) -> Result<String, Trouble> {
-        let expected = witness::expected(step, self.role);
-        let done = self.do_step(step)?;
+    pub fn step(&mut self, spec: &StepSpec) -> Result<String, Trouble> {
+        let (heard, role) = (self.guest.tape.heard(), self.role);
+        self.next_boot = spec.boot.clone();
+        self.was_cold = false;
+        let result = match spec.expect {
+            Expect::Cold => self.cold_instead(&spec.step),
+            _ => self.act(&spec.step),
+        };
+        let said = match (spec.expect, result) {
+            (Expect::Refused, Err(Trouble::Guest(GuestError::Refused(failure)))) => {
+                format!("refused: {failure}")
+            }
+            (Expect::Refused, Ok(said)) => return Err(Trouble::NotRefused(said)),
+            (Expect::Stays, Err(Trouble::Guest(GuestError::CameBack))) => "rolled back".to_owned(),
+            (Expect::Stays, Ok(said)) => return Err(Trouble::NotRefused(said)),
+            (_, result) => result?,
+        };
+        let expected = self.expected(spec, role);
         self.guest.tell(|witness, machine| witness.ends(machine, &expected));
-        Ok(done)
+        match &spec.says {
+            Some(says) if !said.contains(says) && !self.guest.tape.console_since(heard).contains(says) => {
+                Err(Trouble::Unsaid { wanted: says.clone(), found: said })
+            }
+            _ => Ok(said),
+        }
     }
 
-    fn do_step(&mut self, step: &Step) -> Result<String, Trouble> {
+    /// What the witness has to have seen when a step ended as it did.
+    fn expected(&self, spec: &StepSpec, role: Role) -> Vec<Clause> {
+        match (spec.expect, &spec.step) {
+            (Expect::Well, _) if self.was_cold => Vec::new(),
+            (Expect::Well, Step::Recover { by }) => match by {
+                Back::Restore => witness::expected(&Step::Restore, role),
+                Back::SnapshotRestore => witness::expected(&Step::SnapshotRestore, role),
+                Back::Resume | Back::Derived => witness::expected(&Step::Resume, role),
+            },
+            (Expect::Well, step) => witness::expected(step, role),
+            _ => Vec::new(),
+        }
+    }
+
+    fn act(&mut self, step: &Step) -> Result<String, Trouble> {
         match step {
             Step::Check => self.check(),
             Step::Preload => self.preload(),
@@ -281,7 +299,7 @@ impl<'a> Lab<'a> {
                     AfterSnapshot::PowerOff => self.goes_off()?,
                     AfterSnapshot::SuspendToRam => {
                         self.falls_asleep(SleepState::S3)?;
-                        self.guest.machine.wake_by_button(SECOND, &mut self.guest.tape)?;
+                        self.wakes(Wake::Button)?;
                         self.returns(self.role)?;
                     }
                 }
@@ -297,39 +315,23 @@ impl<'a> Lab<'a> {
                 self.falls_asleep(SleepState::S4)?;
                 Ok(String::new())
             }
-            Step::Restore => {
-                self.boot(Role::Restorer)?;
-                self.arrives(Role::Restorer, ReadyWhy::Boot)?;
-                let device = self.image().unwrap_or_default();
-                self.depart(&Ask::RestoreImage { device })?;
-                self.guest.note(Happening::Kernel(Role::Primary));
-                self.returns(Role::Primary)?;
-                Ok("image consumed, A continues".into())
+            Step::Reboot => {
+                self.depart(&Ask::Reboot)?;
+                self.resets()?;
+                Ok(String::new())
             }
-            Step::Resume => {
-                self.boot(Role::Primary)?;
-                if self.primary.has_modules() {
-                    self.arrives(Role::Primary, ReadyWhy::Boot)?;
-                    let device = self.named(Use::Swap).unwrap_or_default();
-                    self.depart(&Ask::Resume { device, offset: 0 })?;
-                }
-                self.returns(Role::Primary)?;
-                Ok("image consumed, A continues".into())
+            Step::Crash => {
+                self.depart(&Ask::Crash)?;
+                self.resets()?;
+                Ok("panic, reset".into())
             }
-            Step::SnapshotRestore => {
-                self.boot(Role::Primary)?;
-                self.arrives(Role::Primary, ReadyWhy::Boot)?;
-                let device = self.image().unwrap_or_default();
-                self.depart(&Ask::SnapshotRestore { device })?;
-                self.returns(Role::Primary)?;
-                Ok("image consumed, A continues".into())
-            }
-            Step::ColdBoot => {
-                self.boot(Role::Primary)?;
-                self.arrives(Role::Primary, ReadyWhy::Boot)?;
-                self.guest.tell(Witness::begins_anew);
-                Ok("no session".into())
-            }
+            Step::Kexec => self.kexec(),
+            Step::Restore => self.restore(),
+            Step::Resume => self.resume(),
+            Step::SnapshotRestore => self.snapshot_restore(),
+            Step::ColdBoot => self.cold_boot(),
+            Step::Recover { by } => self.recover(*by),
+            step => self.request(step),
         }
     }
 
@@ -360,20 +362,15 @@ impl<'a> Lab<'a> {
     }
 
     fn preload(&mut self) -> Result<String, Trouble> {
-        let Some(saver) = self.saver else { return Err(Trouble::Impossible("there is no saver".into())) };
-        let ([kernel, initrd], _) = scratch(saver);
-        // Behind the disks of the scenario.
-        let others = self.scenario.disks.iter().filter(|disk| disk.front_end == FrontEnd::Virtio).count();
-        let device = DiskSpec::device(FrontEnd::Virtio, others, 0);
-        let bulk = |stretch: Stretch| Bulk::Scratch {
-            device: device.clone(),
-            offset: stretch.offset,
-            len: stretch.len,
-            crc32: Some(stretch.crc32),
-        };
+        if self.kernels.saver.is_none() {
+            return Err(Trouble::Impossible("there is no saver".into()));
+        }
+        let scratch = Scratch::of(self.scenario, self.kernels);
+        let (kernel, initrd) = scratch.saver(&self.scratch_device());
         self.epochs += 1;
-        let cmdline = format!("console=ttyS0 kjvm.role=B kjvm.epoch={}", self.epochs * 1000);
-        let (kernel, initrd, region) = (bulk(kernel), bulk(initrd), SAVER_REGION);
+        let more = &self.scenario.kernel.saver_arguments;
+        let cmdline = format!("console=ttyS0 kjvm.role=B kjvm.epoch={} {more}", self.epochs * 1000);
+        let (cmdline, region) = (cmdline.trim().to_owned(), SAVER_REGION);
         match self.ask(&Ask::Preload { kernel, initrd, region, cmdline })? {
             Answer::Preloaded { vmcore_bytes, .. } => Ok(format!("{} MiB to be saved", vmcore_bytes >> 20)),
             other => Err(unexpected("a preloaded saver", format!("{other:?}"))),
@@ -417,11 +414,7 @@ impl<'a> Lab<'a> {
             }
             (SuspendState::Mem, None) => {
                 self.falls_asleep(SleepState::S3)?;
-                match wake {
-                    Wake::Alarm { .. } => self.guest.machine.sleep_until_wake(&mut self.guest.tape)?,
-                    Wake::Button => self.guest.machine.wake_by_button(SECOND, &mut self.guest.tape)?,
-                };
-                self.guest.tell(|witness, machine| witness.wakes(machine));
+                self.wakes(wake)?;
             }
         }
         self.returns(self.role)?;
@@ -441,8 +434,7 @@ impl<'a> Lab<'a> {
             HibernateMode::Reboot => self.resets()?,
             HibernateMode::Suspend => {
                 self.falls_asleep(SleepState::S3)?;
-                self.guest.machine.sleep_until_wake(&mut self.guest.tape)?;
-                self.guest.tell(|witness, machine| witness.wakes(machine));
+                self.wakes(Wake::Alarm { seconds: 30 })?;
                 self.returns(Role::Primary)?;
             }
             HibernateMode::TestResume => self.returns(Role::Primary)?,
@@ -450,41 +442,18 @@ impl<'a> Lab<'a> {
         Ok(mode.name().to_owned())
     }
 
-    /// Boots a kernel; the machine was off, or its reset line was pulled.
-    fn boot(&mut self, role: Role) -> Result<(), Trouble> {
-        self.epochs += 1;
-        let epoch = self.epochs * 1000;
-        let (loaded, command_line) = match (role, self.saver) {
-            (Role::Primary, saver) => {
-                let mut line =
-                    "console=ttyS0 panic=-1 oops=panic random.trust_cpu=on suspend.pm_test_delay=1"
-                        .to_owned();
-                if let Some(swap) = self.named(Use::Swap) {
-                    line += &format!(" resume={swap}");
-                }
-                if saver.is_some() {
-                    line += &format!(" {}", primary_arguments(SAVER_REGION));
-                }
-                (
-                    self.primary,
-                    format!("{line} kjvm.role=A kjvm.epoch={epoch} {}", self.scenario.kernel.arguments),
-                )
+    /// The machine, which sleeps, wakes: by what a trigger said, or else by this.
+    fn wakes(&mut self, wake: Wake) -> Result<(), Trouble> {
+        match (self.guest.take_wake(), wake) {
+            (Some(Deed::Button), _) | (None, Wake::Button) => {
+                self.guest.machine.wake_by_button(SECOND, &mut self.guest.tape)?
             }
-            (_, Some(saver)) => {
-                let arguments = restorer_arguments(&self.firmware, SAVER_REGION);
-                (saver, format!("console=ttyS0 kjvm.role=C kjvm.epoch={epoch} {arguments}"))
+            (Some(_), _) | (None, Wake::Host) => {
+                self.guest.machine.wake_by_host(SECOND, &mut self.guest.tape)?
             }
-            (_, None) => return Err(Trouble::Impossible("there is no saver".into())),
+            (None, Wake::Alarm { .. }) => self.guest.machine.sleep_until_wake(&mut self.guest.tape)?,
         };
-        let payload = Payload {
-            kernel: &loaded.kernel.bytes,
-            initrd: Some(&loaded.initrd),
-            command_line: command_line.trim(),
-        };
-        self.guest.note(Happening::Kernel(role));
-        self.guest.machine.boot(loaded.kernel.entry, &payload)?;
-        self.guest.tell(Witness::boots);
-        self.role = role;
+        self.guest.tell(|witness, machine| witness.wakes(machine));
         Ok(())
     }
 
@@ -532,6 +501,12 @@ impl<'a> Lab<'a> {
     fn returns(&mut self, role: Role) -> Result<(), Trouble> {
         let ready = self.guest.wait_ready(PATIENCE)?;
         let well = matches!(ready.outcome, Some(ref outcome) if outcome.result.is_ok());
+        if let (true, Some(Outcome { result: Err(failure), .. })) =
+            ((ready.session.role, ready.why) == (role, ReadyWhy::Return), &ready.outcome)
+        {
+            self.role = role;
+            return Err(GuestError::Refused(failure.clone()).into());
+        }
         if ready.session.role != role || ready.why != ReadyWhy::Return || !well {
             let found = format!("{} after {:?}, {:?}", ready.session.role, ready.why, ready.outcome);
             return Err(unexpected(format!("{role} to come back"), found));
@@ -581,22 +556,11 @@ fn unexpected(expected: impl Into<String>, found: impl Into<String>) -> Trouble 
     Trouble::Unexpected { expected: expected.into(), found: found.into() }
 }
 
-/// A part of the scratch disk.
-#[derive(Debug, Clone, Copy)]
-struct Stretch {
-    offset: u64,
-    len: u64,
-    crc32: u32,
-}
-
-/// The saver's kernel and initramfs, as they lie on the scratch disk.
-fn scratch(saver: &Loaded) -> ([Stretch; 2], Vec<u8>) {
-    let mut bytes = Vec::new();
-    let stretches = [&saver.bzimage, &saver.initrd].map(|file| {
-        let (offset, len, crc32) = (bytes.len() as u64, file.len() as u64, crc32fast::hash(file));
-        bytes.extend_from_slice(file);
-        bytes.resize(bytes.len().next_multiple_of(4096), 0);
-        Stretch { offset, len, crc32 }
-    });
-    (stretches, bytes)
+/// As a machine is built that this kernel boots on.
+fn config_of(spec: &MachineSpec, primary: &Loaded) -> Config {
+    let mut config = spec.config.clone();
+    if !spec.sized {
+        config.memory = if primary.has_modules() { STOCK_MEMORY } else { MEMORY };
+    }
+    config
 }

@@ -19,26 +19,39 @@
 //! do = "cut"
 //! ```
 
+mod abilities;
 mod disk;
 mod expected;
+mod fault;
+mod kernel;
 mod machine;
+mod matrix;
 mod mistake;
 mod power;
 mod reader;
+mod region;
 mod step;
+mod when;
+
+use std::ops::Range;
 
 use toml::de::DeTable;
-use toml_edit::DocumentMut;
 
 pub use disk::{DiskSpec, PartitionSpec, Use};
 pub use expected::{Known, read as read_expected};
-pub use machine::{KernelSpec, MachineSpec};
+pub use fault::FaultSpec;
+pub use kernel::{BootSpec, BuildSpec, KernelSpec};
+pub use machine::MachineSpec;
+pub use matrix::Variant;
 pub use mistake::{Mistake, nearest};
-pub use power::{Cut, Survives, When};
-pub use step::{AfterImage, Step, StepSpec, Wake};
+pub use power::{Act, PowerRule, Survives};
+pub use region::Region;
+pub use step::{AfterImage, Back, Device, Expect, Step, StepSpec, Wake};
+pub use when::{Occasion, When};
 
+use crate::checks::Clause;
 use agent_protocol::message::Workload;
-use reader::Table;
+use reader::{Table, Value};
 
 /// The version of the language that is read.
 const VERSION: u64 = 1;
@@ -63,9 +76,11 @@ pub struct Scenario {
     /// What happens after A has booted and its workloads run.
     pub steps: Vec<StepSpec>,
     /// What happens to the power meanwhile.
-    pub power: Vec<Cut>,
+    pub power: Vec<PowerRule>,
     /// Texts of the kernel log that are no failure here, though they would be one elsewhere.
     pub allow: Vec<String>,
+    /// Clauses that have to find something here: the scenario does what they are there to catch.
+    pub must_fail: Vec<Clause>,
 }
 
 impl Scenario {
@@ -83,7 +98,15 @@ impl Scenario {
     /// # Errors
     /// As [`Scenario::read`].
     pub fn overridden(text: &str, overrides: &[String]) -> Result<String, (Mistake, String)> {
-        overridden(text, overrides).map_err(|mistake| (mistake, text.to_owned()))
+        matrix::overridden(text, overrides).map_err(|mistake| (mistake, text.to_owned()))
+    }
+
+    /// Every scenario that a text means: one, or those of its `[matrix]`, in the order of its lists.
+    ///
+    /// # Errors
+    /// As [`Scenario::read`].
+    pub fn variants(text: &str, overrides: &[String]) -> Result<Vec<Variant>, (Mistake, String)> {
+        matrix::variants(&Self::overridden(text, overrides)?)
     }
 
     fn parse(text: &str) -> Result<Self, Mistake> {
@@ -99,7 +122,7 @@ impl Scenario {
         }
         let about = table.optional("about").map_or(Ok(""), |value| value.string())?.to_owned();
         let machine = match table.optional("machine") {
-            Some(value) => MachineSpec::read(value.table("[machine]")?)?,
+            Some(value) => MachineSpec::read(value.table("[machine]")?, &MachineSpec::default())?,
             None => MachineSpec::default(),
         };
         let kernel = KernelSpec::read(table.required("kernel")?.table("[kernel]")?)?;
@@ -117,19 +140,29 @@ impl Scenario {
         let cycles =
             table.optional("cycles").map_or(Ok(CYCLES.into()), |value| value.number(1..=1000))? as u32;
         let steps = table.required("steps")?;
-        let steps = steps.list()?.map(StepSpec::read).collect::<Result<Vec<_>, _>>()?;
+        let steps = steps
+            .list()?
+            .map(|step| StepSpec::read(step, &machine, &disks))
+            .collect::<Result<Vec<_>, _>>()?;
         let power = match table.optional("power") {
-            Some(value) => value.list()?.map(|rule| Cut::read(rule, &disks)).collect::<Result<_, _>>()?,
-            None => Vec::new(),
-        };
-        let allow = match table.optional("allow") {
             Some(value) => {
-                value.list()?.map(|text| text.text().map(str::to_owned)).collect::<Result<_, _>>()?
+                value.list()?.map(|rule| PowerRule::read(rule, &disks)).collect::<Result<_, _>>()?
             }
             None => Vec::new(),
         };
+        let allow = match table.optional("allow") {
+            Some(value) => value.list()?.map(allowed).collect::<Result<_, _>>()?,
+            None => Vec::new(),
+        };
+        let must_fail = match table.optional("must-fail") {
+            Some(value) => value.list()?.map(clause).collect::<Result<_, _>>()?,
+            None => Vec::new(),
+        };
+        // Read where there is more than one scenario to be made of the text.
+        table.optional("matrix");
         table.end()?;
-        let scenario = Self { about, machine, kernel, disks, workloads, cycles, steps, power, allow };
+        let scenario =
+            Self { about, machine, kernel, disks, workloads, cycles, steps, power, allow, must_fail };
         scenario.has_what_it_needs()?;
         Ok(scenario)
     }
@@ -142,15 +175,32 @@ impl Scenario {
         })
     }
 
+    /// The first swap file: number of the disk from 0, number of its partition from 1, and its size in MiB.
+    pub fn swap_file(&self) -> Option<(usize, u32, u32)> {
+        self.disks.iter().enumerate().find_map(|(disk, spec)| {
+            spec.partitions
+                .iter()
+                .zip(1..)
+                .find_map(|(partition, number)| partition.swap_file.map(|mib| (disk, number, mib)))
+        })
+    }
+
+    /// How A would come back if the power went in this step: as the last step from here back says that saves a session.
+    pub fn back(&self, place: &Range<usize>) -> Option<Back> {
+        let before = self.steps.iter().take_while(|spec| spec.place.start < place.start);
+        before.filter_map(|spec| spec.step.back()).last()
+    }
+
     /// Steps that need something the scenario does not have.
     fn has_what_it_needs(&self) -> Result<(), Mistake> {
-        for StepSpec { step, place } in &self.steps {
+        for StepSpec { step, place, .. } in &self.steps {
             if step.needs_saver() && self.kernel.saver.is_none() {
                 return Err(Mistake::new(place.clone(), format!("`{}` needs a saver", step.name()))
                     .help("name it: `saver = \"saver-6.12\"` under [kernel]"));
             }
             if let Some(what) = step.needs_partition()
                 && self.partition(what).is_none()
+                && !(what == Use::Swap && self.swap_file().is_some())
             {
                 let what = what.name();
                 return Err(Mistake::new(
@@ -164,31 +214,24 @@ impl Scenario {
     }
 }
 
-fn overridden(text: &str, overrides: &[String]) -> Result<String, Mistake> {
-    if overrides.is_empty() {
-        return Ok(text.to_owned());
+/// A text of the kernel log, or with the reason why it is none to worry about.
+fn allowed(value: Value<'_>) -> Result<String, Mistake> {
+    if value.is_string() {
+        return value.text().map(str::to_owned);
     }
-    let mut document = text.parse::<DocumentMut>().map_err(|error| {
-        Mistake::new(error.span().unwrap_or(0..0), format!("not TOML: {}", error.message()))
-    })?;
-    for assignment in overrides {
-        let wrong = |why: &str| Mistake::new(0..0, format!("--set {assignment}: {why}"));
-        let (path, value) = assignment.split_once('=').ok_or_else(|| wrong("it should be key=value"))?;
-        // What is no TOML is a string: `--set kernel.primary=./bzImage` needs no quotes.
-        let value = value.parse::<toml_edit::Value>().unwrap_or_else(|_| value.into());
-        let mut keys: Vec<&str> = path.trim().split('.').collect();
-        let last = keys.pop().filter(|key| !key.is_empty()).ok_or_else(|| wrong("the key is empty"))?;
-        let mut table = document.as_table_mut();
-        for key in keys {
-            table = table
-                .entry(key)
-                .or_insert(toml_edit::table())
-                .as_table_mut()
-                .ok_or_else(|| wrong(&format!("`{key}` is no table")))?;
-        }
-        table[last] = toml_edit::value(value);
-    }
-    Ok(document.to_string())
+    let mut table = value.table("what is allowed")?;
+    let says = table.required("says")?.text()?.to_owned();
+    table.required("because")?.text()?;
+    table.end()?;
+    Ok(says)
+}
+
+fn clause(value: Value<'_>) -> Result<Clause, Mistake> {
+    let id = value.string()?;
+    Clause::named(id).ok_or_else(|| {
+        let ids: Vec<&str> = Clause::ALL.iter().map(|clause| clause.id()).collect();
+        Mistake::unknown(value.place(), "clause", id, &ids)
+    })
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::checks::Status;
 use crate::history::{Happening, History};
-use crate::kernels::Loaded;
+use crate::kernels::{Kernels, Loaded};
 use crate::report::Report;
 use path::{Path, line};
 
@@ -106,7 +106,7 @@ pub enum ReproError {
 
 impl Booted {
     /// What booted a run with these kernels.
-    pub fn all(primary: &Loaded, saver: Option<&Loaded>) -> Vec<Self> {
+    pub fn all(kernels: &Kernels) -> Vec<Self> {
         let hash = |bytes: &[u8]| blake3::hash(bytes).to_hex().to_string();
         let booted = |role: Role, loaded: &Loaded| Self {
             role: role.to_string(),
@@ -114,10 +114,9 @@ impl Booted {
             blake3: hash(&loaded.bzimage),
             initramfs: hash(&loaded.initrd),
         };
-        [(Role::Primary, Some(primary)), (Role::Saver, saver)]
-            .into_iter()
-            .filter_map(|(role, loaded)| Some(booted(role, loaded?)))
-            .collect()
+        let saver = kernels.saver.iter().map(|saver| booted(Role::Saver, saver));
+        let others = kernels.others.iter().map(|other| booted(Role::Primary, other));
+        [booted(Role::Primary, &kernels.primary)].into_iter().chain(saver).chain(others).collect()
     }
 }
 

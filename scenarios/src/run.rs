@@ -2,24 +2,22 @@
 
 mod inspection;
 mod judgement;
+mod power;
+mod watch;
 
 use agent_protocol::message::Role;
-use devices::disk::{BaseError, CrashSpaceError, Disk, Media, WriteLog};
-use devices::{DiskAction, DiskStep, PowerEvent, VirtualTime};
-use vmm::power::{PowerState, everything_accepted, nothing_unflushed};
-use vmm::trigger::{DiskPattern, Match, Trigger, Triggers, What};
+use devices::disk::{Media, WriteLog};
+use devices::{DiskAction, DiskStep, VirtualTime};
+use vmm::power::PowerState;
 
-use crate::checks::{self, Check, Clause, Record};
+use crate::checks::{self, Check, Clause, Record, Status};
 use crate::guest::GuestError;
 use crate::history::{Entry, Happening, History};
-use crate::kernels::Loaded;
+use crate::kernels::Kernels;
 use crate::lab::{Lab, Trouble};
-use crate::language::{Cut, Scenario, Step, StepSpec, Survives, When};
+use crate::language::{Back, Scenario, Step, StepSpec};
 use crate::report::{Phase, PowerHappening, Report};
 use crate::witness::Witness;
-
-/// How long the machine stays off if nothing says so, in nanoseconds.
-const OFF: u64 = 60_000_000_000;
 
 /// Told of what happens as it happens.
 pub trait Listener {
@@ -34,27 +32,32 @@ pub trait Listener {
 }
 
 /// Runs a scenario with these kernels. What goes wrong in it is a check that fails.
-pub fn run(
-    name: &str,
-    scenario: &Scenario,
-    primary: &Loaded,
-    saver: Option<&Loaded>,
-    listener: &mut dyn Listener,
-) -> Finished {
-    let mut kernels = vec![primary.used_as(Role::Primary)];
-    if let Some(saver) = saver {
-        kernels.extend([saver.used_as(Role::Saver), saver.used_as(Role::Restorer)]);
+pub fn run(name: &str, scenario: &Scenario, kernels: &Kernels, listener: &mut dyn Listener) -> Finished {
+    let mut used = vec![kernels.primary.used_as(Role::Primary)];
+    if let Some(saver) = &kernels.saver {
+        used.extend([saver.used_as(Role::Saver), saver.used_as(Role::Restorer)]);
     }
-    let mut report = Report::begun(name, scenario, kernels);
+    used.extend(kernels.others.iter().map(|other| other.used_as(Role::Primary)));
+    let mut report = Report::begun(name, scenario, used);
+    report.skipped = kernels.cannot(scenario);
+    if report.skipped.is_some() {
+        report.verdict = report.judge();
+        return Finished::without_trace(report);
+    }
     let mut record = (History::default(), Vec::new());
-    match Lab::new(scenario, primary, saver) {
+    match Lab::new(scenario, kernels) {
         Ok(lab) => {
-            record = Runner { lab, scenario, report: &mut report, listener, cycle: 0, synced: 0 }.run();
+            let (cycle, synced, watched, steps_seen, before_boot) = (0, 0, Vec::new(), Vec::new(), None);
+            let report = &mut report;
+            record =
+                Runner { lab, scenario, report, listener, cycle, synced, watched, steps_seen, before_boot }
+                    .run();
         }
         Err(trouble) => report.broken = Some(format!("the machine cannot be built: {trouble}")),
     }
     let (history, logs) = record;
     report.checks.extend(checks::conclude(&Record { scenario, history: &history, logs: &logs }));
+    must_fail(&scenario.must_fail, &mut report.checks);
     report.checks.sort_by_key(|check| check.clause);
     report.verdict = report.judge();
     Finished { report, history, logs }
@@ -85,7 +88,16 @@ struct Runner<'a, 'b> {
     cycle: u32,
     /// Records of the journal on ext4 that are known to be synced.
     synced: u64,
+    /// What the triggers of this cycle are for, in their order.
+    watched: Vec<Watched>,
+    /// Steps that began (false) and ended (true) in this cycle.
+    steps_seen: Vec<(&'static str, bool)>,
+    /// The disk of A's file system as it was before the step that boots.
+    before_boot: Option<Media>,
 }
+
+use power::Power;
+use watch::Watched;
 
 /// Why a step ended early.
 enum Early {
@@ -106,7 +118,7 @@ impl Runner<'_, '_> {
                 self.report.checks.push(Check::pass(Clause::WorkloadsClean, ""));
                 self.report.checks.push(Check::pass(Clause::WorkloadsGoOn, ""));
             }
-            self.file_system();
+            self.file_system_at_the_end();
         }
         self.kernel_log();
         let mut guest = self.lab.guest;
@@ -118,7 +130,7 @@ impl Runner<'_, '_> {
 
     fn steps(&mut self) -> Result<(), Early> {
         self.timed("boot, file systems, workloads", |lab| lab.start().map(|()| String::new()))?;
-        self.timed("check", |lab| lab.step(&Step::Check))?;
+        self.timed("check", |lab| lab.step(&StepSpec::plain(Step::Check)))?;
         for cycle in 1..=self.scenario.cycles {
             self.cycle = cycle;
             self.watch_for(None);
@@ -130,55 +142,51 @@ impl Runner<'_, '_> {
             && self.lab.guest.machine.power_state() == PowerState::S0
             && self.lab.role == Role::Primary
         {
-            self.timed("check", |lab| lab.step(&Step::Check))?;
+            self.timed("check", |lab| lab.step(&StepSpec::plain(Step::Check)))?;
         }
-        self.synced = self.lab.synced;
         Ok(())
     }
 
     fn cycle(&mut self) -> Result<(), Early> {
         let scenario = self.scenario;
         let mut steps = scenario.steps.iter();
-        while let Some(StepSpec { step, .. }) = steps.next() {
-            if step.begins_off() {
-                self.power_on(step)?;
+        while let Some(spec) = steps.next() {
+            let spec = &self.decided(spec);
+            if spec.step.begins_off() && self.power_on(spec)? == Power::NeverGone {
+                continue;
             }
-            self.watch_for(Some(step.name()));
-            match self.timed(step.name(), |lab| lab.step(step)) {
-                Ok(()) => {}
+            match self.do_step(spec) {
+                Ok(()) => self.after(spec),
                 Err(Early::Cut) => {
                     // What would have followed without the cut does not happen.
                     while steps.as_slice().first().is_some_and(|next| !next.step.begins_off()) {
                         steps.next();
                     }
-                    continue;
                 }
                 Err(Early::Failed) => return Err(Early::Failed),
             }
-            self.images(step);
         }
         Ok(())
     }
 
-    /// Triggers of this cycle that count from here: those of a step when it begins, the others when the cycle does.
-    fn watch_for(&mut self, during: Option<&'static str>) {
-        if during.is_none() {
-            self.lab.guest.watch_for(Triggers::default());
-            self.lab.cuts.clear();
-        }
-        for (number, cut) in self.scenario.power.iter().enumerate() {
-            let belongs = match &cut.when {
-                When::Disk { during: of, .. } => *of == during,
-                _ => during.is_none(),
-            };
-            if belongs
-                && cut.cycle.is_none_or(|cycle| cycle == self.cycle)
-                && !self.lab.cuts.contains(&number)
-            {
-                self.lab.guest.triggers_mut().watch(trigger(&cut.when));
-                self.lab.cuts.push(number);
-            }
-        }
+    /// A step that is left to what was before it is the one that follows from that.
+    fn decided(&self, spec: &StepSpec) -> StepSpec {
+        let step = match &spec.step {
+            Step::Recover { by: Back::Derived } => match self.scenario.back(&spec.place) {
+                Some(by) => Step::Recover { by },
+                None => Step::ColdBoot,
+            },
+            step => step.clone(),
+        };
+        StepSpec { step, ..spec.clone() }
+    }
+
+    fn do_step(&mut self, spec: &StepSpec) -> Result<(), Early> {
+        let name = spec.step.name();
+        self.watch_for(Some(name));
+        self.at_step(name, false)?;
+        self.timed(name, |lab| lab.step(spec))?;
+        self.at_step(name, true)
     }
 
     /// Does something, and notes how long it took.
@@ -224,113 +232,53 @@ impl Runner<'_, '_> {
         };
         self.listener.phase(&phase);
         self.report.phases.push(phase);
+        self.tell_deeds();
         match result {
             Ok(_) => Ok(()),
-            Err(Trouble::Guest(GuestError::Triggered(found))) => {
-                let cut =
-                    self.lab.cuts.get(found.trigger).and_then(|number| self.scenario.power.get(*number));
-                match cut {
-                    Some(cut) => self.cut(cut, found),
-                    None => Err(Early::Failed),
-                }
-            }
+            Err(Trouble::Guest(GuestError::Triggered(found))) => self.cut_at(found),
             Err(trouble) => {
                 self.failed(what, &trouble);
                 Err(Early::Failed)
             }
         }
     }
+}
 
-    /// The power is cut, now and here.
-    fn cut(&mut self, cut: &Cut, found: Match) -> Result<(), Early> {
-        let guest = &mut self.lab.guest;
-        guest.tell(Witness::power_goes);
-        let volatile_writes =
-            guest.machine.board().pci.disks().map(|disk| disk.changes().count() as u64).sum();
-        let seeded = |seed: u64| move |disk: &Disk| some(disk, seed);
-        let done = match cut.survives {
-            Survives::Nothing => guest.machine.power_cut(&mut nothing_unflushed, &mut guest.tape),
-            Survives::Everything => guest.machine.power_cut(&mut everything_accepted, &mut guest.tape),
-            Survives::Some { seed } => guest.machine.power_cut(&mut seeded(seed), &mut guest.tape),
-        };
-        guest.power_lost();
-        let happening = PowerHappening {
-            phase: self.report.phases.len().saturating_sub(1),
-            what: "power cut".into(),
-            when: trigger(&cut.when).to_string(),
-            at: found.at.time.0,
-            instructions: found.at.instructions,
-            volatile_writes,
-            survived: match cut.survives {
-                Survives::Nothing => "nothing".into(),
-                Survives::Everything => "everything".into(),
-                Survives::Some { seed } => format!("some, seed {seed}"),
-            },
-        };
-        self.listener.power(&happening);
-        self.report.power_events.push(happening);
-        self.lab.off = Some(cut.off);
-        match done {
-            Ok(()) => Err(Early::Cut),
-            Err(error) => {
-                self.failed("power cut", &Trouble::Machine(error));
-                Err(Early::Failed)
+/// Clauses that have to find something have found it, and that is well; or they have not.
+fn must_fail(clauses: &[Clause], checks: &mut Vec<Check>) {
+    for clause in clauses {
+        let mut caught = false;
+        for check in checks.iter_mut() {
+            if check.clause == *clause && matches!(check.status, Status::Fail | Status::ExpectedFail) {
+                check.status = Status::ExpectedFail;
+                check.evidence.push("the scenario is there to be caught, and was".into());
+                caught = true;
             }
         }
-    }
-
-    /// A step that begins with a machine that is off.
-    fn power_on(&mut self, step: &Step) -> Result<(), Early> {
-        let off = self.lab.off.take().unwrap_or(OFF);
-        let guest = &mut self.lab.guest;
-        match guest.machine.power_state() {
-            // A reset leaves it on, and nobody in it.
-            PowerState::S0 if self.lab.was_reset => {
-                self.lab.was_reset = false;
-                return Ok(());
-            }
-            PowerState::S0 | PowerState::S3 => {
-                let text = format!("`{}` begins with a machine that is off, and it is on", step.name());
-                self.failed(step.name(), &Trouble::Impossible(text));
-                return Err(Early::Failed);
-            }
-            PowerState::S4 | PowerState::S5 | PowerState::Cut => {}
+        if !caught {
+            let evidence = vec!["the scenario does what this clause is there to catch (`must-fail`)".into()];
+            checks.push(Check::fail(*clause, "", "not caught", evidence));
         }
-        guest.tell(Witness::power_goes);
-        if let Err(error) = guest.machine.power_on(off, &mut guest.tape) {
-            self.failed("power on", &Trouble::Machine(error));
-            return Err(Early::Failed);
-        }
-        guest.power_lost();
-        self.lab.boots += 1;
-        Ok(())
     }
 }
 
-/// Some of what is not durable, chosen by the seed.
-fn some(disk: &Disk, seed: u64) -> Result<Media, BaseError> {
-    let ours = |error: String| BaseError::Host { offset: 0, reason: error };
-    let space = disk.crash_space().map_err(|error| match error {
-        CrashSpaceError::Base(error) => error,
-        other => ours(other.to_string()),
-    })?;
-    let chosen = space.seeded(seed).next().unwrap_or_else(|| space.none());
-    space.media(&chosen).map_err(|error| ours(error.to_string()))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// As the machine watches for it.
-fn trigger(when: &When) -> Trigger {
-    match when {
-        When::S3Entered => Trigger::first(What::Power(PowerEvent::Asleep)),
-        When::OffEntered => Trigger::first(What::Power(PowerEvent::Off)),
-        When::SleepRegister => Trigger::first(What::SleepRegister { slp_typ: None }),
-        When::Console(text) => Trigger::first(What::console(text)),
-        When::Time(time) => Trigger::first(What::Time(VirtualTime(*time))),
-        When::Instruction(number) => Trigger::first(What::Instruction(*number)),
-        When::Disk { disk, request, step, nth, during: _ } => {
-            let disk = disk.map(|number| number as u8);
-            let (kind, step) = (Some(*request), Some(*step));
-            Trigger::nth(What::Disk(DiskPattern { disk, step, kind, sectors: None }), *nth)
-        }
+    #[test]
+    fn what_has_to_be_caught_is_well_where_it_is_caught_and_only_there() {
+        let caught = || Check::fail(Clause::QuietDiskInSaver, "", "foreign write", Vec::new());
+        let other = || Check::fail(Clause::GoesOn, "", "panic", Vec::new());
+        let judged = |mut checks: Vec<Check>| {
+            must_fail(&[Clause::QuietDiskInSaver], &mut checks);
+            checks.iter().map(|check| (check.clause, check.status)).collect::<Vec<_>>()
+        };
+        let (ours, fail) = (Clause::QuietDiskInSaver, Status::Fail);
+        assert_eq!(judged(vec![caught()]), [(ours, Status::ExpectedFail)]);
+        assert_eq!(judged(vec![caught(), other()])[1], (Clause::GoesOn, fail));
+        assert_eq!(judged(vec![]), [(ours, fail)]);
+        let passes = judged(vec![Check::pass(ours, "")]);
+        assert_eq!(passes, [(ours, Status::Pass), (ours, fail)]);
     }
 }

@@ -87,6 +87,16 @@ impl Tape {
         std::mem::take(&mut self.agent)
     }
 
+    /// Bytes on the console so far.
+    pub fn heard(&self) -> usize {
+        self.console.len()
+    }
+
+    /// What the console said after so many bytes.
+    pub fn console_since(&self, bytes: usize) -> String {
+        String::from_utf8_lossy(self.console.get(bytes..).unwrap_or_default()).into_owned()
+    }
+
     /// Everything on the console so far.
     pub fn console(&self) -> String {
         String::from_utf8_lossy(&self.console).into_owned()

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use miette::{LabeledSpan, MietteDiagnostic, NamedSource};
 use scenarios::Scenario;
-use scenarios::language::Mistake;
+use scenarios::language::{Mistake, Variant};
 
 use crate::failure::{Code, Failure};
 
@@ -33,7 +33,7 @@ pub fn cases(paths: &[PathBuf], overrides: &[String]) -> Result<Vec<Case>, Vec<F
     let (mut cases, mut failures) = (Vec::new(), Vec::new());
     for file in files {
         match Case::read(file, overrides) {
-            Ok(case) => cases.push(case),
+            Ok(variants) => cases.extend(variants),
             Err(failure) => failures.push(failure),
         }
     }
@@ -41,7 +41,8 @@ pub fn cases(paths: &[PathBuf], overrides: &[String]) -> Result<Vec<Case>, Vec<F
 }
 
 impl Case {
-    fn read(file: PathBuf, overrides: &[String]) -> Result<Self, Failure> {
+    /// Every scenario of a file.
+    fn read(file: PathBuf, overrides: &[String]) -> Result<Vec<Self>, Failure> {
         let text = if is_stdin(&file) {
             let mut text = String::new();
             std::io::stdin().read_to_string(&mut text).map(|_| text)
@@ -55,18 +56,21 @@ impl Case {
         } else {
             file.file_stem().unwrap_or(file.as_os_str()).to_string_lossy().into_owned()
         };
-        Self::of(name, file, &text, overrides)
+        Self::of(&name, &file, &text, overrides)
     }
 
-    /// A scenario whose text is at hand.
+    /// The scenarios of a text: one, or those of its matrix, each with a name of its own.
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn of(name: String, file: PathBuf, text: &str, overrides: &[String]) -> Result<Self, Failure> {
-        let wrong = |(mistake, text)| mistake_in(&file, mistake, text);
-        let text = Scenario::overridden(text, overrides).map_err(wrong)?;
-        let scenario = Scenario::read(&text, &[]).map_err(wrong)?;
-        Ok(Self { name, file, text, scenario })
+    pub fn of(name: &str, file: &Path, text: &str, overrides: &[String]) -> Result<Vec<Self>, Failure> {
+        let wrong = |(mistake, text)| mistake_in(file, mistake, text);
+        let variants = Scenario::variants(text, overrides).map_err(wrong)?;
+        let case = |variant: Variant| {
+            let Variant { suffix, scenario, text } = variant;
+            Self { name: format!("{name}{suffix}"), file: file.to_owned(), text, scenario }
+        };
+        Ok(variants.into_iter().map(case).collect())
     }
 }
 

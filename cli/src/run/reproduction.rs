@@ -26,10 +26,7 @@ pub fn of(
     kernels: &Kernels,
     page: &Page,
 ) -> Result<Repro, Failure> {
-    let primary = kernels.get(&case.scenario.kernel.primary, false, page)?;
-    let saver =
-        case.scenario.kernel.saver.as_deref().map(|saver| kernels.get(saver, true, page)).transpose()?;
-    let booted = Booted::all(&primary, saver.as_deref());
+    let booted = Booted::all(&kernels.of(&case.scenario, page)?);
     Ok(Repro::of(&case.text, expected, booted, &finished.report, &finished.history))
 }
 

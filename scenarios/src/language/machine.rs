@@ -1,4 +1,4 @@
-//! `[machine]` and `[kernel]`.
+//! `[machine]`.
 
 use vmm::Config;
 use vmm::config::{
@@ -19,8 +19,9 @@ pub struct MachineSpec {
 }
 
 impl MachineSpec {
-    pub(super) fn read(mut table: Table<'_>) -> Result<Self, Mistake> {
-        let mut config = Config::default();
+    /// A machine that differs from another one in what the table says.
+    pub(super) fn read(mut table: Table<'_>, base: &Self) -> Result<Self, Mistake> {
+        let mut config = base.config.clone();
         let place = table.place();
         let memory = table.optional("memory");
         if let Some(value) = memory {
@@ -59,7 +60,7 @@ impl MachineSpec {
         config
             .check()
             .map_err(|error| Mistake::new(memory.map_or(place, |value| value.place()), error.to_string()))?;
-        Ok(Self { config, sized: memory.is_some() })
+        Ok(Self { config, sized: base.sized || memory.is_some() })
     }
 
     fn words(config: &mut Config, table: &mut Table<'_>) -> Result<(), Mistake> {
@@ -136,25 +137,4 @@ fn date(value: Value<'_>) -> Result<Date, Mistake> {
     date.ok_or_else(|| {
         value.mistake("`bios-date` is no date").help("like 2024-01-31; year 0 means no SMBIOS")
     })
-}
-
-/// Which kernels: names of the catalogue, or files.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KernelSpec {
-    /// A.
-    pub primary: String,
-    /// B, and C.
-    pub saver: Option<String>,
-    /// More for A's command line.
-    pub arguments: String,
-}
-
-impl KernelSpec {
-    pub(super) fn read(mut table: Table<'_>) -> Result<Self, Mistake> {
-        let primary = table.required("primary")?.text()?.to_owned();
-        let saver = table.optional("saver").map(|value| value.text().map(str::to_owned)).transpose()?;
-        let arguments = table.optional("arguments").map_or(Ok(""), |value| value.string())?.to_owned();
-        table.end()?;
-        Ok(Self { primary, saver, arguments })
-    }
 }

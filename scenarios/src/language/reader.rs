@@ -143,6 +143,14 @@ impl<'a> Value<'a> {
             .map_err(|_| self.mistake(format!("`{}` is beyond 64 bits", self.key)))
     }
 
+    /// `true` or `false`.
+    pub(super) fn truth(&self) -> Result<bool, Mistake> {
+        match self.item.get_ref() {
+            DeValue::Boolean(truth) => Ok(*truth),
+            _ => Err(self.wrong("true or false")),
+        }
+    }
+
     /// A date, or text that should be one.
     pub(super) fn date_text(&self) -> Result<String, Mistake> {
         match self.item.get_ref() {

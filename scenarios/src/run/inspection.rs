@@ -2,29 +2,60 @@
 
 use agent_link::filesystem::{self, FilesystemError};
 use agent_protocol::message::Workload;
-use devices::disk::Disk;
+use devices::disk::{Disk, Media};
 
 use super::Runner;
 use crate::checks::record::{Place, places};
 use crate::checks::{self, Check, Clause};
 use crate::lab::WORKLOAD_SEED;
-use crate::language::{Step, Use};
+use crate::language::{Back, Expect, Step, StepSpec, Use};
 
 impl Runner<'_, '_> {
     /// The first partition that is used so, and its disk.
-    fn place(&self, what: Use) -> Option<(&Disk, Place)> {
+    pub(super) fn place(&self, what: Use) -> Option<(&Disk, Place)> {
         let place = places(self.scenario, what).into_iter().next()?;
         Some((self.lab.guest.machine.board().pci.disks().nth(place.disk)?, place))
     }
 
+    /// What has to be looked at when a step is over.
+    pub(super) fn after(&mut self, spec: &StepSpec) {
+        let of = || format!("cycle {}, after {}", self.cycle, spec.step.name());
+        if spec.expect == Expect::Refused || (spec.expect == Expect::Cold && spec.says.is_some()) {
+            self.report.checks.push(Check::pass(Clause::Refused, of()));
+        }
+        if spec.expect == Expect::Cold && spec.step == Step::Resume {
+            let check = match self.lab.stale_image.clone() {
+                None => Check::pass(Clause::GoneAfterRefusal, of()),
+                Some(signature) => {
+                    let evidence = vec![format!("swap signature {signature}")];
+                    Check::fail(Clause::GoneAfterRefusal, of(), "image still there", evidence)
+                }
+            };
+            self.report.checks.push(check);
+        }
+        if self.lab.was_cold && spec.step.begins_off() {
+            if let Some(media) = self.before_boot.take() {
+                self.file_system(&media, &of(), self.synced);
+            }
+            self.synced = 0;
+        } else if spec.expect == Expect::Well {
+            self.images(&spec.step);
+        }
+        if spec.step == Step::Check || self.lab.was_cold {
+            self.synced = self.lab.synced;
+        }
+    }
+
     /// After A continues, no image that could be entered again may be there.
-    pub(super) fn images(&mut self, step: &Step) {
+    fn images(&mut self, step: &Step) {
         let consumed = match step {
-            Step::Resume => self.place(Use::Swap).map(|(disk, place)| {
-                checks::disk::image_in_swap(disk.media(), place.bytes.start)
-                    .map(|found| found.map(|signature| format!("swap signature {signature}")))
-            }),
-            Step::Restore | Step::SnapshotRestore | Step::JumpBack => {
+            Step::Resume | Step::Recover { by: Back::Resume } => {
+                self.place(Use::Swap).map(|(disk, place)| {
+                    checks::disk::image_in_swap(disk.media(), place.bytes.start)
+                        .map(|found| found.map(|signature| format!("swap signature {signature}")))
+                })
+            }
+            Step::Restore | Step::SnapshotRestore | Step::JumpBack | Step::Recover { .. } => {
                 self.place(Use::Image).map(|(disk, place)| {
                     checks::disk::holds_valid_image(disk.media(), place.bytes.start)
                         .map(|valid| valid.then(|| "the image's header is still valid".to_owned()))
@@ -41,14 +72,19 @@ impl Runner<'_, '_> {
     }
 
     /// The power fails under the workloads: what is then on the disk has to be whole, with every record that was synced.
-    pub(super) fn file_system(&mut self) {
+    pub(super) fn file_system_at_the_end(&mut self) {
+        let Some(media) = self.place(Use::Ext4).map(|(disk, _)| disk.durable().clone()) else { return };
+        self.file_system(&media, "had the power failed at the end", self.lab.synced);
+    }
+
+    /// A's file system on these contents of its disk is whole, with so many records at least.
+    fn file_system(&mut self, media: &Media, of: &str, synced: u64) {
         let has_journal = self.scenario.workloads.contains(&Workload::Ext4);
-        let Some((disk, place)) = self.place(Use::Ext4).filter(|_| has_journal) else { return };
-        let of = "had the power failed at the end";
+        let Some((_, place)) = self.place(Use::Ext4).filter(|_| has_journal) else { return };
         let judged = tempfile::tempdir().map_err(|error| error.to_string()).and_then(|directory| {
             let copy = directory.path().join("ext4");
-            checks::disk::copy_out(disk.durable(), &place.bytes, &copy).map_err(|error| error.to_string())?;
-            Ok(filesystem::check(&copy, "/journal", WORKLOAD_SEED, self.synced))
+            checks::disk::copy_out(media, &place.bytes, &copy).map_err(|error| error.to_string())?;
+            Ok(filesystem::check(&copy, "/journal", WORKLOAD_SEED, synced))
         });
         let failed = |clause: Clause, error: String| Check::fail(clause, of, "file system", vec![error]);
         let clauses = [Clause::FileSystemWhole, Clause::SyncedRecords];

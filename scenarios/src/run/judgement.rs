@@ -27,6 +27,9 @@ impl Runner<'_, '_> {
                 let still = reports.iter().all(|report| report.differences.is_empty());
                 (if still { Clause::WorkloadsGoOn } else { Clause::WorkloadsClean }, "workload".to_owned())
             }
+            Trouble::NotRefused(_) => (Clause::Refused, "not refused".to_owned()),
+            Trouble::Unsaid { .. } => (Clause::StepsEnd, "without a word".to_owned()),
+            Trouble::Guest(GuestError::CameBack) => (Clause::StepsEnd, "did not go away".to_owned()),
             Trouble::Guest(GuestError::Refused(_)) => (Clause::StepsEnd, "refused".to_owned()),
             Trouble::Guest(GuestError::Stopped(stop)) => (Clause::GoesOn, stopped(*stop).to_owned()),
             Trouble::Guest(GuestError::Silent { .. }) => (Clause::GoesOn, "virtual-time limit".to_owned()),
