@@ -5,12 +5,14 @@
 //! machine makes its file systems in the guest as ours does; ours reads the oracles besides.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a benchmark may panic")]
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reference_machine::provision::kernels;
 use reference_machine::qemu::Front;
 use reference_machine::runs::{self, Verdict as Theirs};
-use scenarios::kernels::Loaded;
+use scenarios::kernels::{Kernels, Loaded};
+use scenarios::language::BuildSpec;
 use scenarios::report::{Phase, PowerHappening};
 use scenarios::run::{self, Listener};
 use scenarios::{Scenario, Verdict};
@@ -34,14 +36,15 @@ fn main() {
     let mut arguments = std::env::args().skip_while(|argument| argument != "--rounds").skip(1);
     let rounds: usize = arguments.next().map_or(3, |number| number.parse().expect("--rounds takes a number"));
     let scenario = Scenario::read(SCENARIO, &["cycles=1".into()]).expect("the flagship is a scenario");
-    let load = |name: &str, is_saver| Loaded::new(name, is_saver, &|text| eprintln!("{text}")).unwrap();
-    let primary = load(&scenario.kernel.primary, false);
-    let saver = load(scenario.kernel.saver.as_deref().expect("the flagship has a saver"), true);
+    let load = |name: &str, _: Option<&BuildSpec>, is_saver| {
+        Loaded::new(name, is_saver, &|text| eprintln!("{text}")).map(Arc::new)
+    };
+    let ours = Kernels::gather(&scenario, load).unwrap();
     let theirs = kernels("6.12", &|text| eprintln!("{text}")).unwrap();
     let (mut us, mut them) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
         let begun = Instant::now();
-        let report = run::run("flagship", &scenario, &primary, Some(&saver), &mut Silent).report;
+        let report = run::run("flagship", &scenario, &ours, &mut Silent).report;
         us.push(begun.elapsed());
         assert_eq!(report.verdict, Verdict::Pass, "{:?}", report.checks);
         let begun = Instant::now();
