@@ -1,6 +1,8 @@
 //! What power cuts in a hibernation leave, and what the next boot makes of it.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
+use std::sync::Arc;
+
 use devices::disk::WriteLog;
 use scenarios::checks::Record;
 use scenarios::checks::record::places;
@@ -10,7 +12,7 @@ use scenarios::explore::judge::{Findings, Judge, Signature};
 use scenarios::explore::recovery::{Outcome, Plan, Recovery};
 use scenarios::explore::replay::Replay;
 use scenarios::explore::tree::{Leaf, Tree};
-use scenarios::kernels::Loaded;
+use scenarios::kernels::{Kernels, Loaded};
 use scenarios::lab::{Lab, Trouble};
 use scenarios::language::{Step, Use};
 use scenarios::report::{Phase, PowerHappening};
@@ -41,6 +43,10 @@ fn scenario() -> Scenario {
     Scenario::read(text, &[]).unwrap_or_else(|(mistake, _)| panic!("{mistake:?}"))
 }
 
+fn kernels(scenario: &Scenario) -> Kernels {
+    Kernels::gather(scenario, |name, _, is_saver| Loaded::new(name, is_saver, &|_| {}).map(Arc::new)).unwrap()
+}
+
 fn logs(lab: &Lab<'_>) -> Vec<WriteLog> {
     lab.guest.machine.board().pci.disks().map(|disk| disk.log().unwrap().clone()).collect()
 }
@@ -48,16 +54,16 @@ fn logs(lab: &Lab<'_>) -> Vec<WriteLog> {
 /// A recorded run whose cuts are explored.
 struct Explored {
     scenario: Scenario,
-    primary: Loaded,
+    kernels: Kernels,
     finished: Finished,
 }
 
 impl Explored {
     fn new() -> Self {
         let scenario = scenario();
-        let primary = Loaded::new(&scenario.kernel.primary, false, &|_| {}).unwrap();
-        let finished = run::run("explored", &scenario, &primary, None, &mut Silent);
-        Self { scenario, primary, finished }
+        let kernels = kernels(&scenario);
+        let finished = run::run("explored", &scenario, &kernels, &mut Silent);
+        Self { scenario, kernels, finished }
     }
 
     fn record(&self) -> Record<'_> {
@@ -74,8 +80,7 @@ impl Explored {
 
     fn leaves(&self, family: &Family, chosen: Vec<usize>) -> Vec<Leaf> {
         let first = chosen.first().copied().unwrap();
-        let machine =
-            Lab::after_cut(&self.scenario, &self.primary, None, &family.states[first].disks).unwrap();
+        let machine = Lab::after_cut(&self.scenario, &self.kernels, &family.states[first].disks).unwrap();
         let plan = Plan { resume_from: None, has_workloads: true };
         let mut tree = Tree::new(family, chosen, machine, Recovery::new(plan));
         std::iter::from_fn(|| tree.next_leaf().unwrap()).collect()
@@ -86,8 +91,8 @@ impl Explored {
 #[test]
 fn the_disks_of_a_record_are_those_of_the_machine() {
     let scenario = scenario();
-    let primary = Loaded::new(&scenario.kernel.primary, false, &|_| {}).unwrap();
-    let mut lab = Lab::new(&scenario, &primary, None).unwrap();
+    let kernels = kernels(&scenario);
+    let mut lab = Lab::new(&scenario, &kernels).unwrap();
     lab.start().unwrap();
     let any = || What::Disk(DiskPattern::default());
     let mut compared = 0;
@@ -110,8 +115,8 @@ fn the_disks_of_a_record_are_those_of_the_machine() {
     compare(&lab);
     let triggers = (1..=40).map(|nth| Trigger::nth(any(), nth * 25));
     lab.guest.watch_for(Triggers::new(triggers));
-    let hibernate = scenario.steps[0].step.clone();
-    assert!(matches!(hibernate, Step::Hibernate { .. }));
+    let hibernate = scenario.steps[0].clone();
+    assert!(matches!(hibernate.step, Step::Hibernate { .. }));
     let mut result = lab.step(&hibernate);
     while let Err(Trouble::Guest(GuestError::Triggered(_))) = result {
         compare(&lab);
