@@ -10,6 +10,7 @@ mod kernels;
 mod output;
 mod progress;
 mod replay;
+mod reports;
 mod run;
 mod terminal;
 

@@ -1,9 +1,10 @@
 //! How we speak: on standard error in plain lines, on a terminal with a little more.
 
-use std::io::{IsTerminal, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::io::IsTerminal;
 use std::path::Path;
 
+use scenarios::report::file;
+use scenarios::report::terminal::Look;
 use serde::Serialize;
 use tracing::level_filters::LevelFilter;
 
@@ -58,13 +59,20 @@ pub fn write_whole(path: &Path, contents: &[u8]) -> Result<(), Failure> {
     let failed = |error: std::io::Error| Failure::new(Code::Host, format!("{}: {error}", path.display()));
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(directory).map_err(failed)?;
-    // As any other program's file, not as a secret: the user's umask decides.
-    let permissions = std::fs::Permissions::from_mode(0o666);
-    let mut file =
-        tempfile::Builder::new().permissions(permissions).tempfile_in(directory).map_err(failed)?;
-    file.write_all(contents).map_err(failed)?;
-    file.persist(path).map_err(|error| failed(error.error))?;
-    Ok(())
+    file::write_whole(path, contents).map_err(failed)
+}
+
+/// How standard output looks. What is no terminal has lines of one width and no colours.
+pub fn look() -> Look {
+    let verbose = LevelFilter::current() >= LevelFilter::DEBUG;
+    let is_terminal = std::io::stdout().is_terminal() && !is_set("CI");
+    let width =
+        is_terminal.then(terminal_size::terminal_size).flatten().map(|(width, _)| usize::from(width.0));
+    let colour =
+        is_terminal && !is_set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+    let usual = Look::default();
+    // On a wide screen a line is easier to follow if it is not as wide.
+    Look { width: width.map_or(usual.width, |width| width.clamp(60, 140)), colour, verbose }
 }
 
 /// A number of bytes in words.

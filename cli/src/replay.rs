@@ -12,6 +12,7 @@ use scenarios::repro::{Changed, Difference, Left, Repro};
 
 use crate::failure::{Code, Failure};
 use crate::fault;
+use crate::output;
 use crate::run::cases::{Case, mistake_in};
 use crate::run::jobs::{Page, side_by_side};
 use crate::run::kernels::Kernels;
@@ -60,7 +61,9 @@ fn again(
     let mut finished = attempt(case, kernels, page, quiet)?;
     expected::apply(&known, &mut finished.report);
     if !quiet {
-        page.line(terminal::conclusion(&finished.report, begun.elapsed().as_secs_f64()).trim_end());
+        let ending =
+            terminal::Ending { seconds: begun.elapsed().as_secs_f64(), ..terminal::Ending::default() };
+        page.line(terminal::conclusion(&finished.report, &ending, output::look()).trim_end());
     }
     let now = reproduction::of(case, &recorded.expected, &finished, kernels, page)?;
     let Some(difference) = recorded.differs_from(&now, &finished.history) else {

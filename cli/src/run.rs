@@ -26,8 +26,8 @@ use self::live::Live;
 use self::outcome::Outcome;
 pub use self::outcome::UNTESTED;
 use crate::failure::{Code, Failure};
-use crate::fault;
-use crate::output::write_json;
+use crate::reports::{self, Reports};
+use crate::{fault, output};
 
 /// What to run.
 #[derive(Debug, Args)]
@@ -41,9 +41,8 @@ pub struct Run {
     /// Changes a value, as `kernel.primary=./bzImage`; may be given more than once.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
-    /// Writes the report of the only scenario to this file.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    reports: Reports,
     /// Writes a file that repeats the run (`kjvm replay`); of several scenarios, one each into this directory. A run that fails leaves one
     /// in kjvm-out/ in any case.
     #[arg(long, value_name = "FILE|DIR")]
@@ -69,10 +68,7 @@ pub fn run(arguments: &Run, quiet: bool) -> Result<ExitCode, Vec<Failure>> {
         list(&cases);
         return Ok(ExitCode::SUCCESS);
     }
-    if arguments.json.is_some() && cases.len() != 1 {
-        let message = format!("--json takes one scenario, not {}", cases.len());
-        return Err(vec![Failure::new(Code::Arguments, message)]);
-    }
+    arguments.reports.check(cases.len()).map_err(|failure| vec![failure])?;
     if let Some(path) = arguments.repro.as_ref().filter(|_| cases.len() > 1) {
         std::fs::create_dir_all(path).map_err(|error| {
             let message =
@@ -86,14 +82,13 @@ pub fn run(arguments: &Run, quiet: bool) -> Result<ExitCode, Vec<Failure>> {
     let outcomes = side_by_side(&cases, arguments.jobs, |case, page| {
         let begun = Instant::now();
         let came = one(case, arguments, &kernels, &tables, page, quiet);
-        let came = came.and_then(|report| {
-            arguments.json.as_ref().map_or(Ok(()), |path| write_json(path, &report)).map(|()| report)
-        });
         Outcome { name: case.name.clone(), seconds: begun.elapsed().as_secs_f64(), came }
     });
     for failure in outcomes.iter().filter_map(|outcome| outcome.came.as_ref().err()) {
         failure.say();
     }
+    let reports = outcomes.iter().filter_map(|outcome| Some((outcome.came.as_ref().ok()?, outcome.seconds)));
+    arguments.reports.write_together(reports).map_err(|failure| vec![failure])?;
     if outcomes.len() > 1 {
         let mut out = std::io::stdout();
         if !quiet {
@@ -104,7 +99,7 @@ pub fn run(arguments: &Run, quiet: bool) -> Result<ExitCode, Vec<Failure>> {
     Ok(outcome::exit_code(&outcomes, arguments.bisect))
 }
 
-/// Runs a scenario and says what comes of it.
+/// Runs a scenario, writes its reports and says what comes of it.
 fn one(
     case: &Case,
     arguments: &Run,
@@ -124,14 +119,16 @@ fn one(
         kernels,
         page,
     )?;
+    let seconds = begun.elapsed().as_secs_f64();
+    let commands = reports::commands(&case.file, &arguments.overrides, &finished.report, repro.as_deref());
+    let html = arguments.reports.write(&case.scenario, &finished, &commands, seconds)?;
     let report = finished.report;
-    let conclusion = terminal::conclusion(&report, begun.elapsed().as_secs_f64());
+    let shown = |path: PathBuf| path.display().to_string();
+    let ending = terminal::Ending { seconds, html: html.map(shown), repro: repro.map(shown) };
+    let conclusion = terminal::conclusion(&report, &ending, output::look());
     if quiet && report.verdict == Verdict::Pass {
         page.line(conclusion.lines().last().unwrap_or_default());
     } else {
-        if let Some(repro) = repro {
-            page.line(format!("again   kjvm replay {}", repro.display()));
-        }
         page.line(conclusion.trim_end());
     }
     if report.verdict == Verdict::Broken {
@@ -147,10 +144,7 @@ fn one(
 pub fn attempt(case: &Case, kernels: &Kernels, page: &Page, quiet: bool) -> Result<Finished, Failure> {
     let Case { name, scenario, .. } = case;
     let kernels = kernels.of(scenario, page)?;
-    if !quiet {
-        page.line(terminal::head(name, scenario.machine.config.seed, &scenario.about));
-    }
-    let mut live = Live::new(page, quiet);
+    let mut live = Live::new(page, output::look(), quiet);
     let done = fault::guarded(|| scenarios::run::run(name, scenario, &kernels, &mut live));
     Ok(done.unwrap_or_else(|panic| {
         let mut report = Report::begun(name, scenario, Vec::new());

@@ -1,11 +1,18 @@
 //! What came of a scenario: the verdict, and what it rests on.
 
+pub mod file;
+pub mod html;
+pub mod json;
+pub mod junit;
+#[cfg(test)]
+mod sample;
 pub mod terminal;
+pub mod words;
 
 use agent_protocol::message::Role;
 use serde::Serialize;
 
-use crate::checks::{Check, Status};
+use crate::checks::{Check, Record, Status};
 use crate::language::Scenario;
 
 /// How a scenario ended.
@@ -96,6 +103,69 @@ impl Report {
     }
 }
 
+/// A run that is over, as report files tell of it.
+pub struct Account<'a> {
+    /// What came of it.
+    pub report: &'a Report,
+    /// What it left.
+    pub record: Record<'a>,
+    /// What to type to see it again.
+    pub commands: &'a [Command],
+    /// How long it took on the host's clock.
+    pub seconds: f64,
+}
+
+/// Something to type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command {
+    /// What it is good for.
+    pub purpose: String,
+    /// As for a shell.
+    pub line: String,
+}
+
+/// The failure that is shown first: that of the first clause, and of those with a sentence if there are some.
+pub fn that_matters(report: &Report) -> Option<&Check> {
+    report.checks.iter().find(|check| check.status == Status::Fail)
+}
+
+/// What was found, in one sentence.
+pub fn sentence(check: &Check) -> String {
+    let first =
+        check.evidence.iter().flat_map(|evidence| evidence.lines()).find(|line| !line.trim().is_empty());
+    let class = || check.class.clone().unwrap_or_default();
+    first.map_or_else(class, |line| line.trim().to_owned())
+}
+
+/// `14 of 14`: those that passed, of those that could be looked at. Notes are neither.
+pub fn score(report: &Report) -> String {
+    let of = report.checks.iter().filter(|check| !matches!(check.status, Status::Note | Status::NotObserved));
+    let passed = of.clone().filter(|check| matches!(check.status, Status::Pass | Status::Fixed)).count();
+    format!("{passed} of {}", of.count())
+}
+
+/// The last word.
+pub fn verdict_word(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Pass => "PASS",
+        Verdict::Fail => "FAIL",
+        Verdict::Skipped => "SKIPPED",
+        Verdict::Broken => "BROKEN",
+    }
+}
+
+/// As it is called in reports.
+pub fn status_word(status: Status) -> &'static str {
+    match status {
+        Status::Pass => "pass",
+        Status::Fail => "fail",
+        Status::ExpectedFail => "expected fail",
+        Status::Fixed => "fixed",
+        Status::Note => "note",
+        Status::NotObserved => "not observed",
+    }
+}
+
 /// A kernel of the run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct KernelUsed {
@@ -107,6 +177,22 @@ pub struct KernelUsed {
     pub release: String,
     /// BLAKE3 of the bzImage, in hexadecimal.
     pub blake3: String,
+}
+
+impl KernelUsed {
+    /// Its name, with all of its release: `primary-6.12.117`.
+    pub fn called(&self) -> String {
+        let Self { name, release, .. } = self;
+        // Releases of ours end with what the kernel is for, which its name says.
+        let version = release.split('-').next().unwrap_or_default();
+        let begun =
+            name.rsplit_once('-').filter(|(_, begun)| !begun.is_empty() && version.starts_with(begun));
+        match begun {
+            _ if release.is_empty() => name.clone(),
+            Some((what, _)) if release.ends_with(what) => format!("{what}-{version}"),
+            _ => format!("{name} ({release})"),
+        }
+    }
 }
 
 /// Something that took its time.

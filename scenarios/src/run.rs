@@ -21,8 +21,11 @@ use crate::witness::Witness;
 
 /// Told of what happens as it happens.
 pub trait Listener {
-    /// A phase begins.
-    fn begins(&mut self, _what: &str) {}
+    /// The run begins: what the report says so far.
+    fn begun(&mut self, _report: &Report) {}
+
+    /// A phase begins, in this boot.
+    fn begins(&mut self, _boot: u32, _what: &str) {}
 
     /// A phase is over.
     fn phase(&mut self, phase: &Phase);
@@ -39,6 +42,7 @@ pub fn run(name: &str, scenario: &Scenario, kernels: &Kernels, listener: &mut dy
     }
     used.extend(kernels.others.iter().map(|other| other.used_as(Role::Primary)));
     let mut report = Report::begun(name, scenario, used);
+    listener.begun(&report);
     report.skipped = kernels.cannot(scenario);
     if report.skipped.is_some() {
         report.verdict = report.judge();
@@ -198,7 +202,7 @@ impl Runner<'_, '_> {
         let machine = &self.lab.guest.machine;
         let (boots, time, instructions) = (self.lab.boots, machine.now(), machine.instructions());
         self.lab.guest.note(Happening::StepBegins { cycle: self.cycle, step: what.to_owned() });
-        self.listener.begins(what);
+        self.listener.begins(self.lab.boots, what);
         let since_entry = self.lab.guest.tape.history.entries().len();
         let of = if self.cycle == 0 { what.to_owned() } else { format!("cycle {}, {what}", self.cycle) };
         self.lab.guest.tell(|witness, _| witness.begins(of));

@@ -33,11 +33,27 @@ pub fn cases(paths: &[PathBuf], overrides: &[String]) -> Result<Vec<Case>, Vec<F
     let (mut cases, mut failures) = (Vec::new(), Vec::new());
     for file in files {
         match Case::read(file, overrides) {
-            Ok(variants) => cases.extend(variants),
+            Ok(variants) => {
+                for case in variants {
+                    cases.push(named_apart(case, &cases));
+                }
+            }
             Err(failure) => failures.push(failure),
         }
     }
     if failures.is_empty() { Ok(cases) } else { Err(failures) }
+}
+
+/// Reports are named after scenarios: two of one name, from different directories, are told apart by a number.
+fn named_apart(mut case: Case, others: &[Case]) -> Case {
+    let name = case.name.clone();
+    for number in 2.. {
+        if others.iter().all(|other| other.name != case.name) {
+            break;
+        }
+        case.name = format!("{name}-{number}");
+    }
+    case
 }
 
 impl Case {

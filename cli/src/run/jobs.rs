@@ -5,6 +5,11 @@ use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::output;
 
 /// Of a thread: more than the runtime gives, as much as a process begins with.
 const STACK: usize = 8 << 20;
@@ -16,6 +21,7 @@ pub struct Page {
 
 enum Words {
     Line(String),
+    UnderWay(String),
     Aside(String),
 }
 
@@ -24,6 +30,11 @@ impl Page {
     pub fn line(&self, text: impl Into<String>) {
         // Nobody listens if standard output is closed, and then nobody misses it.
         let _ = self.words.send(Words::Line(text.into()));
+    }
+
+    /// What is being done, on a terminal, until the next word.
+    pub fn under_way(&self, text: String) {
+        let _ = self.words.send(Words::UnderWay(text));
     }
 
     /// A line on standard error.
@@ -72,7 +83,8 @@ pub fn side_by_side<T: Sync, R: Send>(
         if threads == 0 {
             go_on();
         }
-        readers.into_iter().flatten().for_each(print);
+        let mut printer = Printer::default();
+        readers.into_iter().flatten().for_each(|words| printer.print(words));
     });
     results
         .into_iter()
@@ -80,14 +92,40 @@ pub fn side_by_side<T: Sync, R: Send>(
         .collect()
 }
 
-fn print(words: Words) {
-    let _ = match words {
-        Words::Line(text) => {
-            let mut out = std::io::stdout().lock();
-            writeln!(out, "{text}").and_then(|()| out.flush())
+/// Prints words, and on a terminal draws a line of what is under way.
+#[derive(Default)]
+struct Printer {
+    bar: Option<ProgressBar>,
+}
+
+impl Printer {
+    fn print(&mut self, words: Words) {
+        // The line goes before others come: they would be torn by it.
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
         }
-        Words::Aside(text) => writeln!(std::io::stderr(), "{text}"),
-    };
+        let _ = match words {
+            Words::Line(text) => {
+                let mut out = std::io::stdout().lock();
+                writeln!(out, "{text}").and_then(|()| out.flush())
+            }
+            Words::Aside(text) => writeln!(std::io::stderr(), "{text}"),
+            Words::UnderWay(text) => {
+                self.bar = output::live().then(|| moving(text));
+                Ok(())
+            }
+        };
+    }
+}
+
+fn moving(text: String) -> ProgressBar {
+    let bar = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("  {spinner} {wide_msg} {elapsed}") {
+        bar.set_style(style);
+    }
+    bar.set_message(text);
+    bar.enable_steady_tick(Duration::from_millis(120));
+    bar
 }
 
 #[cfg(test)]

@@ -43,6 +43,7 @@ impl Runner<'_, '_> {
         let console = self.lab.guest.tape.console();
         let class = match checks::complaints(&console, &self.scenario.allow).last() {
             Some(complaint) if complaint.class == "panic" || complaint.class == "oops" => {
+                evidence.insert(0, complaint.line.clone());
                 complaint.class.to_owned()
             }
             _ => class,
