@@ -33,7 +33,7 @@ pub fn apply(known: &[Known], report: &mut Report) {
         match check.status {
             Status::Fail => {
                 let mut of_class = of_clause.filter(|known| known.has_class(check));
-                let same = of_class.clone().find(|known| matches(&known.kernel, &kernel.name));
+                let same = of_class.clone().find(|known| known.is_of(&kernel.name));
                 match same {
                     Some(known) => {
                         check.status = Status::ExpectedFail;
@@ -41,7 +41,11 @@ pub fn apply(known: &[Known], report: &mut Report) {
                     }
                     None if is_users => {
                         if let Some(known) = of_class.next() {
-                            check.evidence.push(format!("known of {}: {}", known.kernel, known.reason));
+                            check.evidence.push(format!(
+                                "known of {}: {}",
+                                known.kernels.join(", "),
+                                known.reason
+                            ));
                         }
                     }
                     None => {}
@@ -49,7 +53,7 @@ pub fn apply(known: &[Known], report: &mut Report) {
             }
             // Where the clause fails in another place of the same run, the failure is there.
             Status::Pass if !failed.contains(&check.clause) => {
-                let same = of_clause.clone().filter(|known| matches(&known.kernel, &kernel.name));
+                let same = of_clause.clone().filter(|known| known.is_of(&kernel.name));
                 let mut others = of_clause.clone().filter(|_| is_users);
                 if let Some(pinned) = same.clone().find(|known| known.blake3.contains(&kernel.blake3)) {
                     *check = Check::fail(
@@ -67,7 +71,11 @@ pub fn apply(known: &[Known], report: &mut Report) {
                     );
                 } else if let Some(known) = same.clone().next().or_else(|| others.next()) {
                     check.status = Status::Fixed;
-                    check.evidence.push(format!("known to fail on {}: {}", known.kernel, known.reason));
+                    check.evidence.push(format!(
+                        "known to fail on {}: {}",
+                        known.kernels.join(", "),
+                        known.reason
+                    ));
                 }
             }
             _ => {}
@@ -77,8 +85,15 @@ pub fn apply(known: &[Known], report: &mut Report) {
 }
 
 impl Known {
+    /// A name without what sets a variant of a matrix apart means all of them.
     fn is_about(&self, scenario: &str) -> bool {
-        self.scenarios.is_empty() || self.scenarios.iter().any(|pattern| matches(pattern, scenario))
+        let whole = scenario.split('[').next().unwrap_or_default();
+        self.scenarios.is_empty()
+            || self.scenarios.iter().any(|pattern| matches(pattern, scenario) || matches(pattern, whole))
+    }
+
+    fn is_of(&self, kernel: &str) -> bool {
+        self.kernels.iter().any(|pattern| matches(pattern, kernel))
     }
 
     fn has_class(&self, check: &Check) -> bool {
@@ -194,6 +209,17 @@ mod tests {
         assert_eq!(report.checks[0].evidence[1], "known of primary-6.12: no flush");
         let (statuses, ..) = judged(&known("*", ""), "./bzImage", 'b', vec![fail("order")]);
         assert_eq!(statuses, [Status::ExpectedFail]);
+    }
+
+    #[test]
+    fn several_kernels_and_variants_of_a_matrix() {
+        let known = known("primary-*", "scenarios = [\"s3\", \"s4[processors=*]\"]");
+        let about = |name: &str| known[0].is_about(name);
+        assert!(about("s3") && about("s3[processors=2,front-end=nvme]") && about("s4[processors=1]"));
+        assert!(!about("s4") && !about("s31") && !about("x[s3]"));
+        let text = "version = 1\n[[expected]]\nclause = \"O5.C1\"\nkernel = [\"a\", \"b-*\"]\nreason = \"r\"";
+        let known = crate::language::read_expected(text).unwrap();
+        assert!(known[0].is_of("a") && known[0].is_of("b-1") && !known[0].is_of("c"));
     }
 
     #[test]

@@ -15,8 +15,8 @@ pub struct Known {
     pub clause: Clause,
     /// Only failures of this class. None: any.
     pub class: Option<String>,
-    /// Kernels A by name; `*` stands for anything.
-    pub kernel: String,
+    /// Kernels A by name, at least one; `*` stands for anything.
+    pub kernels: Vec<String>,
     /// BLAKE3 of images of that name on which the failure was seen, in hexadecimal.
     pub blake3: Vec<String>,
     /// Scenarios by name, with `*`. Empty: all.
@@ -58,11 +58,15 @@ impl Known {
         let words: Vec<(&str, Clause)> = Clause::ALL.iter().map(|clause| (clause.id(), *clause)).collect();
         let clause = table.required("clause")?.word("clause", &words)?;
         let class = table.optional("class").map(|class| class.text().map(str::to_owned)).transpose()?;
-        let kernel = table.required("kernel")?.text()?.to_owned();
+        let kernel = table.required("kernel")?;
         let texts = |value: Option<Value<'_>>| match value {
             Some(list) => list.list()?.map(|text| text.text().map(str::to_owned)).collect(),
             None => Ok(Vec::new()),
         };
+        let kernels = if kernel.is_string() { vec![kernel.text()?.to_owned()] } else { texts(Some(kernel))? };
+        if kernels.is_empty() {
+            return Err(kernel.mistake("`kernel` names none").help("`*` stands for any"));
+        }
         let hashes = table.optional("blake3");
         let blake3 = texts(hashes)?;
         if let (Some(value), Some(wrong)) = (hashes, blake3.iter().find(|hash| !is_hash(hash))) {
@@ -73,7 +77,7 @@ impl Known {
         let scenarios = texts(table.optional("scenarios"))?;
         let reason = table.required("reason")?.text()?.to_owned();
         table.end()?;
-        Ok(Self { clause, class, kernel, blake3, scenarios, reason, place })
+        Ok(Self { clause, class, kernels, blake3, scenarios, reason, place })
     }
 }
 
@@ -93,11 +97,16 @@ mod tests {
         );
         let [known] = &read(&text).unwrap()[..] else { panic!("one entry") };
         assert_eq!((known.clause, known.class.as_deref()), (Clause::HeaderLast, None));
-        assert_eq!((known.kernel.as_str(), known.blake3.as_slice()), ("primary-*", &[hash.clone()][..]));
+        assert_eq!(
+            (&known.kernels[..], &known.blake3[..]),
+            (&["primary-*".to_owned()][..], &[hash.clone()][..])
+        );
         for (from, to, line, said) in [
             ("version = 1", "version = 2", 1, "version 1"),
             ("O5.C1", "O5.C9", 3, "unknown clause `O5.C9`"),
             ("kernel", "kernels", 2, "needs `kernel`"),
+            ("\"primary-*\"", "[]", 4, "names none"),
+            ("\"primary-*\"", "[7]", 4, "should be a string"),
             (&*hash, "0xff", 5, "no BLAKE3 hash"),
             ("reason = \"no flush\"", "", 2, "needs `reason`"),
             ("[[expected]]", "[[expect]]", 2, "unknown key"),
