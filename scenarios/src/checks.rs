@@ -10,8 +10,11 @@ pub mod memory;
 mod order;
 mod outcomes;
 pub mod processor;
+mod queues;
+mod quiet_disk;
 pub mod record;
 mod replay;
+mod tenures;
 #[cfg(test)]
 mod testing;
 pub mod time;
@@ -177,6 +180,7 @@ impl Check {
 /// What the readers of the stream of events have to say of a run that is over.
 pub fn conclude(record: &Record<'_>) -> Vec<Check> {
     let lives = life_of_image::Lives::of(record);
-    let readers = [consumed_once::checks, order::checks, outcomes::checks];
+    let readers =
+        [consumed_once::checks, quiet_disk::checks, order::checks, queues::checks, outcomes::checks];
     readers.into_iter().flat_map(|read| read(&lives)).collect()
 }

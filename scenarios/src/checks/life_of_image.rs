@@ -165,7 +165,7 @@ pub(super) struct Lives<'a> {
     pub(super) commits: Vec<Commit>,
     /// Numbers of requests of which a power cut took everything back.
     pub(super) lost: BTreeSet<usize>,
-    /// A's file systems, as they are at the end; where their parts are does not change.
+    /// A's file systems, and where their parts are, which does not change.
     files: Vec<(Place, Option<Ext4>)>,
 }
 
@@ -211,7 +211,7 @@ impl<'a> Lives<'a> {
             boots: vec![first],
             commits: Vec::new(),
             lost: BTreeSet::new(),
-            files: Vec::new(),
+            files: places(record.scenario, Use::Ext4).into_iter().map(|place| (place, None)).collect(),
         };
         Walk {
             replay: Replay::of(record),
@@ -342,6 +342,7 @@ impl<'a> Walk<'a> {
                     self.accept(at);
                 }
                 Happening::FrontEnd { disk, started: false } => {
+                    self.read_file_systems();
                     if let Some(still) = self.still.get_mut(usize::from(*disk)) {
                         *still = Some(at);
                     }
@@ -358,13 +359,18 @@ impl<'a> Walk<'a> {
             }
         }
         self.finish(entries.len());
-        let files = places(self.lives.record.scenario, Use::Ext4).into_iter().map(|place| {
-            let media = self.replay.media(place.disk);
-            let map = media.and_then(|media| Ext4::read(&Part::of(media, &place.bytes)));
-            (place, map)
-        });
-        self.lives.files = files.collect();
+        self.read_file_systems();
         self.lives
+    }
+
+    /// Where the parts of A's file systems are; where they cannot be read, as they were when they could.
+    fn read_file_systems(&mut self) {
+        for (place, map) in &mut self.lives.files {
+            let media = self.replay.media(place.disk);
+            if let Some(found) = media.and_then(|media| Ext4::read(&Part::of(media, &place.bytes))) {
+                *map = Some(found);
+            }
+        }
     }
 
     fn power(&mut self, at: usize, event: PowerEvent) {

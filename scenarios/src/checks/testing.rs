@@ -54,6 +54,11 @@ impl Tale {
         self.history.note(Moment { time: VirtualTime(self.time), ..Moment::default() }, what);
     }
 
+    /// Time goes by, in nanoseconds.
+    pub(super) fn rest(&mut self, nanoseconds: u64) {
+        self.time += nanoseconds;
+    }
+
     /// A request goes a step further, as far as the history is concerned.
     pub(super) fn step(&mut self, disk: usize, request: u64, action: DiskAction, step: DiskStep) {
         self.see(Event::Disk(DiskEvent { disk: disk as u8, request, action, step }));
