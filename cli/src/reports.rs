@@ -66,7 +66,7 @@ impl Reports {
         let failed = matches!(report.verdict, Verdict::Fail | Verdict::Broken);
         let path = match &self.html {
             Some(path) => target(path, "html", report),
-            None if failed => Path::new(OUT).join(format!("{}.html", report.scenario)),
+            None if failed => Path::new(OUT).join(name(report, "html")),
             None => return Ok(None),
         };
         let record = Record { scenario, history, logs };
@@ -145,12 +145,13 @@ fn is_directory(path: &Path, extension: &str) -> bool {
             && !has_extension(path, extension)
 }
 
+/// The name of a scenario's file. What a matrix adds to a name may hold paths.
+fn name(report: &Report, extension: &str) -> String {
+    format!("{}.{extension}", report.scenario.replace('/', "_"))
+}
+
 fn target(path: &Path, extension: &str, report: &Report) -> PathBuf {
-    if is_directory(path, extension) {
-        path.join(format!("{}.{extension}", report.scenario))
-    } else {
-        path.to_owned()
-    }
+    if is_directory(path, extension) { path.join(name(report, extension)) } else { path.to_owned() }
 }
 
 fn make_directory(path: Option<&Path>) -> Result<(), Failure> {

@@ -56,15 +56,14 @@ pub fn page(account: &Account<'_>) -> String {
                     h2 { "On the way to the disk" small { "each write a cell, in the order in which the disk took them" } }
                     (diagrams(&moments))
                 }
-                h2 { "Checks" small { (super::score(report)) } }
+                h2 { "Checks" small { (super::score(report)) (expected(report)) } }
                 (checks(&report.checks))
                 (starts(record))
                 (console(record))
                 (machine(report, record))
                 (reproduce(account))
                 footer { "kjvm " (env!("CARGO_PKG_VERSION")) " - a power-failure laboratory for sleep" }
-            } }
-            script { (PreEscaped(SCRIPT)) }
+            } script { (PreEscaped(SCRIPT)) } }
         }
     };
     page.into_string()
@@ -218,14 +217,15 @@ fn heading(moment: &Moment) -> String {
 
 fn diagram(moment: &Moment) -> Markup {
     let is_cut = moment.what == What::Cut;
-    let split =
-        moment.cells.iter().position(|cell| cell.state == cells::State::Later).unwrap_or(moment.cells.len());
+    let later = moment.cells.iter().position(|cell| cell.state == cells::State::Later);
+    // Behind this one is the moment.
+    let last = if is_cut { moment.cells.len() } else { later.unwrap_or(moment.cells.len()) }.checked_sub(1);
     html! {
         div class="cells" {
             @if moment.left_out > 0 { s { "... " (words::counted(moment.left_out as u64, "request", "requests")) " before" } }
             @for (number, cell) in moment.cells.iter().enumerate() {
-                @if number == split && !is_cut { u class="commit" {} }
-                i class=(classes(cell)) title=(cell.about) {
+                @let end = if last != Some(number) { "" } else if is_cut { " end power" } else { " end" };
+                i class={ (classes(cell)) (end) } title=(cell.about) {
                     @match (cell.mark, cell.kind) {
                         (Some(Mark::Header), _) => "H",
                         (Some(Mark::Reset), _) => "R",
@@ -234,7 +234,6 @@ fn diagram(moment: &Moment) -> Markup {
                     }
                 }
             }
-            @if is_cut { u title="power cut" {} }
         }
     }
 }
@@ -280,6 +279,13 @@ fn checks(checks: &[Check]) -> Markup {
     }
 }
 
+fn expected(report: &Report) -> String {
+    match report.checks.iter().filter(|check| check.status == Status::ExpectedFail).count() {
+        0 => String::new(),
+        known => format!(", {known} known to fail on this kernel"),
+    }
+}
+
 fn one_check(check: &Check) -> Markup {
     let class = status_class(check.status);
     html! {
@@ -297,11 +303,29 @@ fn one_check(check: &Check) -> Markup {
                 all => details class="paper" open[check.status == Status::Fail] {
                     @let sentence = super::sentence(check);
                     summary { (sentence) }
-                    @for one in all.iter().filter(|one| **one != sentence) { pre { (lines(one.lines(), &[])) } }
+                    @for one in blocks(all, &sentence) { pre { (lines(one.lines(), &[])) } }
                 },
             }
         }
     }
+}
+
+/// Evidence, but for the sentence that is said already. Single lines stand together.
+fn blocks(evidence: &[String], sentence: &str) -> Vec<String> {
+    let mut blocks: Vec<String> = Vec::new();
+    let mut is_open = false;
+    for one in evidence.iter().filter(|one| *one != sentence) {
+        let is_line = one.lines().count() == 1;
+        match blocks.last_mut().filter(|_| is_line && is_open) {
+            Some(block) => {
+                block.push('\n');
+                block.push_str(one);
+            }
+            None => blocks.push(one.clone()),
+        }
+        is_open = is_line;
+    }
+    blocks
 }
 
 fn status_class(status: Status) -> &'static str {

@@ -165,17 +165,14 @@ fn failure(check: &Check, look: Look) -> String {
     let evidence: Vec<&str> = check.evidence.iter().flat_map(|one| one.lines()).collect();
     let rest = evidence.get(1..).unwrap_or_default();
     let shown = if look.verbose { rest.len() } else { rest.len().min(EVIDENCE) };
+    if shown < rest.len() {
+        let more = words::counted((rest.len() - shown) as u64, "line", "lines");
+        let hint = format!("... {more} more in the report, or with -v");
+        let _ = writeln!(text, "          {}", look.paint(Paint::Soft, &hint));
+    }
     // The end of a console is where it broke.
     for line in rest.iter().skip(rest.len() - shown) {
         let _ = writeln!(text, "          {}", look.paint(Paint::Soft, line.trim_end()));
-    }
-    if shown < rest.len() {
-        let more = words::counted((rest.len() - shown) as u64, "line", "lines");
-        let _ = writeln!(
-            text,
-            "          {}",
-            look.paint(Paint::Soft, &format!("(and {more} before that: in the report, or with -v)"))
-        );
     }
     if let Some(needs) = check.needs {
         let all =
@@ -285,7 +282,7 @@ mod tests {
         let text = |verbose| conclusion(&report, &Ending::default(), Look { verbose, ..Look::default() });
         assert!(text(true).contains("line 3\n") && text(true).contains("line 49\n"));
         assert!(!text(false).contains("line 3\n") && text(false).contains("line 49\n"));
-        assert!(text(false).contains("(and 36 lines before that"), "{}", text(false));
+        assert!(text(false).contains("... 36 lines more in the report"), "{}", text(false));
     }
 
     #[test]
