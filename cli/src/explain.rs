@@ -25,7 +25,7 @@ pub struct Explain {
 const TOPICS: [(&str, Chapter, &str); 8] = [
     ("language", Chapter::Scenarios, "By example"),
     ("steps", Chapter::Scenarios, "Steps"),
-    ("triggers", Chapter::Scenarios, "When the power fails"),
+    ("triggers", Chapter::Scenarios, "Power events"),
     ("machine", Chapter::Scenarios, "The machine"),
     ("knobs", Chapter::Knobs, "Every knob"),
     ("expected", Chapter::Scenarios, "Expected failures"),
