@@ -63,6 +63,7 @@ fn whoever_goes_another_way_is_told_why_and_where() {
     let directory = tempfile::tempdir().unwrap();
     let at = directory.path();
     fs::write(at.join("s.toml"), SLEEPS).unwrap();
+    fs::write(at.join("halts.elf"), common::halting_kernel()).unwrap();
     let run = |seed: &str, file: &str| {
         let output =
             kjvm(at, &["run", "-q", "s.toml", "--set", &format!("machine.seed={seed}"), "--repro", file]);
@@ -88,7 +89,7 @@ fn whoever_goes_another_way_is_told_why_and_where() {
     ];
     let text = other(&["1.repro", "--set", "machine.seed=2"], 1, &["seed", "digest"]);
     assert!(place.iter().all(|part| text.contains(part)), "{text}");
-    let text = other(&["1.repro", "--set", "kernel.primary=saver-6.12"], 1, &place);
+    let text = other(&["1.repro", "--set", "kernel.primary=./halts.elf"], 1, &place);
     let first = text.lines().nth(1).unwrap();
     assert!(first.contains("kernel A") && first.contains("primary-6.12"), "{text}");
 
