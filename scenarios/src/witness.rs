@@ -24,7 +24,8 @@ use crate::checks::time::{Alarm, KeptTime, Reading};
 use crate::checks::{Check, Clause};
 use crate::image::Part;
 pub use expected::expected;
-use landmarks::{Landmark, Landmarks, return_address};
+pub use landmarks::Landmark;
+use landmarks::{Landmarks, return_address};
 
 /// An instruction that is about to be executed, of those that are watched.
 #[derive(Debug, Clone, Copy)]

@@ -4,7 +4,7 @@
 //! The tables (`scripts/kallsyms.c`) have no header. What is unmistakable in them is the table of 256 tokens that names are compressed
 //! with, since the digits stand for themselves in it. Everything else lies around it, in one of two orders:
 //!
-//! - before 6.4: offsets, relative base, number, names, markers, *tokens*, token index;
+//! - before 6.4: offsets, relative base, number, names, markers, in stable releases names' order, *tokens*, token index;
 //! - since: number, names, markers, *tokens*, token index, offsets, relative base.
 
 use ram::{GuestRam, PAGE_SIZE};
@@ -96,7 +96,14 @@ struct Tables<'a> {
 impl<'a> Tables<'a> {
     /// The tables whose tokens have the digits here.
     fn around(memory: &'a [u8], digits: usize) -> Option<Self> {
-        let start = tokens_before(memory, digits, usize::from(b'0'))?;
+        let first = tokens_before(memory, digits, usize::from(b'0'))?;
+        // What lies before may end without a zero: then the table begins at a place that is aligned.
+        let aligned = (first.next_multiple_of(8)..first + 64).step_by(8);
+        std::iter::once(first).chain(aligned).find_map(|start| Self::at(memory, start))
+    }
+
+    /// The tables whose tokens begin here.
+    fn at(memory: &'a [u8], start: usize) -> Option<Self> {
         let mut tokens = Vec::with_capacity(256);
         let mut at = start;
         for _ in 0..256 {
@@ -113,8 +120,9 @@ impl<'a> Tables<'a> {
             }
             expected += token.len() + 1;
         }
-        let (markers, count) = markers_before(memory, start)?;
-        let (number, names) = names_before(memory, markers, count)?;
+        let directly =
+            markers_before(memory, start).and_then(|(markers, count)| names_before(memory, markers, count));
+        let (number, names) = directly.or_else(|| names_before_sequence(memory, start))?;
         let count = usize::try_from(u32_at(memory, number)?).ok()?;
         Some(Self { memory, tokens, names, count, number, index_end: index + 512 })
     }
@@ -218,6 +226,30 @@ fn names_before(memory: &[u8], markers: usize, count: usize) -> Option<(usize, u
             continue;
         }
         if names_end(memory, names, symbols, markers).is_some_and(|end| end.next_multiple_of(8) == markers) {
+            return Some((number, names));
+        }
+    }
+    None
+}
+
+/// The same, with the numbers of the symbols by name, 3 bytes each, between the markers and this place.
+fn names_before_sequence(memory: &[u8], tokens: usize) -> Option<(usize, usize)> {
+    let lowest = tokens.saturating_sub(REACH);
+    let mut number = tokens / 8 * 8;
+    while number > lowest {
+        number = number.checked_sub(8)?;
+        let (names, symbols) = (number + 8, u32_at(memory, number)? as usize);
+        // Each symbol has its number and at least two bytes of a name.
+        if !COUNTS.contains(&symbols)
+            || symbols * 5 > tokens.saturating_sub(names)
+            || u32_at(memory, number + 4)? != 0
+        {
+            continue;
+        }
+        let Some(end) = names_end(memory, names, symbols, tokens) else { continue };
+        let markers = end.next_multiple_of(8);
+        let sequence = (markers + symbols.div_ceil(STRIDE) * 4).next_multiple_of(8);
+        if u32_at(memory, markers)? == 0 && (sequence + symbols * 3).next_multiple_of(8) == tokens {
             return Some((number, names));
         }
     }

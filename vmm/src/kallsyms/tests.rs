@@ -4,6 +4,11 @@ use super::*;
 
 /// Tables of this many symbols, named `symbol0` and so on, 16 bytes apart; names are not compressed.
 fn tables(count: usize, offsets_first: bool) -> Vec<u8> {
+    tables_of(count, offsets_first, false)
+}
+
+/// The same, with the order of names in front of the tokens or without it.
+fn tables_of(count: usize, offsets_first: bool, sequence: bool) -> Vec<u8> {
     let pad = |bytes: &mut Vec<u8>| bytes.resize(bytes.len().next_multiple_of(8), 0);
     let mut tokens = Vec::new();
     let mut index = Vec::new();
@@ -32,6 +37,11 @@ fn tables(count: usize, offsets_first: bool) -> Vec<u8> {
     let mut number = (count as u64).to_le_bytes().to_vec();
     number.extend(names);
     number.extend(markers);
+    if sequence {
+        number
+            .extend((0..count).flat_map(|symbol| [(symbol >> 16) as u8, (symbol >> 8) as u8, symbol as u8]));
+        pad(&mut number);
+    }
     number.extend(tokens);
     number.extend(index);
     if offsets_first { [offsets, number].concat() } else { [number, offsets].concat() }
@@ -54,6 +64,16 @@ fn both_orders_are_read() {
         assert_eq!(place.to_string(), "symbol777+0x5");
         assert_eq!(found[0].address("symbol3"), Some(0xffff_ffff_8100_0030));
         assert_eq!(found[0].place(0x1000), None);
+    }
+}
+
+#[test]
+fn the_order_of_names_may_lie_between() {
+    for count in [600, 19_152, 20_000] {
+        let found = in_memory(&tables_of(count, true, true));
+        assert_eq!(found.len(), 1, "{count}");
+        assert_eq!(found[0].len(), count);
+        assert_eq!(found[0].address("symbol7"), Some(0xffff_ffff_8100_0070));
     }
 }
 
