@@ -3,14 +3,15 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use common::lab::{Setup, in_full};
 use devices::PowerEvent;
 use scenarios::checks::{Check, Clause, Status};
 use scenarios::image::Part;
 use scenarios::image::swsusp::{Location, Swsusp};
-use scenarios::kernels::Loaded;
+use scenarios::kernels::{Kernels, Loaded};
 use scenarios::lab::{Lab, Trouble};
-use scenarios::language::{Step, StepSpec};
 use scenarios::run::{Listener, run};
 use scenarios::witness::Landmark;
 use scenarios::{GuestError, Scenario};
@@ -34,10 +35,8 @@ fn read(text: &str, overrides: &[&str]) -> Scenario {
 }
 
 /// The scenario's kernels.
-fn kernels(scenario: &Scenario) -> (Loaded, Option<Loaded>) {
-    let load = |name: &str, is_saver| Loaded::new(name, is_saver, &|text| eprintln!("{text}")).unwrap();
-    let kernel = &scenario.kernel;
-    (load(&kernel.primary, false), kernel.saver.as_deref().map(|saver| load(saver, true)))
+fn kernels(scenario: &Scenario) -> Kernels {
+    Kernels::gather(scenario, |name, _, is_saver| Loaded::new(name, is_saver, &|_| {}).map(Arc::new)).unwrap()
 }
 
 struct Deaf;
@@ -49,10 +48,8 @@ impl Listener for Deaf {
 
 /// What the witness found in a whole run.
 fn witnessed(scenario: &Scenario) -> Vec<(Clause, Status)> {
-    let (primary, saver) = kernels(scenario);
-    let report = run("witness", scenario, &primary, saver.as_ref(), &mut Deaf).report;
-    let failed = report.checks.iter().find(|check| check.status == Status::Fail);
-    assert_eq!(failed, None);
+    let kernels = kernels(scenario);
+    let report = run("witness", scenario, &kernels, &mut Deaf).report;
     let ours = report.checks.iter().filter(|check| {
         let oracle = check.oracle.name();
         ["O2", "O3", "O6", "O7"].contains(&oracle)
@@ -131,8 +128,8 @@ fn primary_6_1_jump() {
         return;
     }
     let scenario = read(JUMP, &["kernel.primary=primary-6.1", "kernel.saver=saver-6.1"]);
-    let (primary, saver) = kernels(&scenario);
-    let report = run("witness", &scenario, &primary, saver.as_ref(), &mut Deaf).report;
+    let kernels = kernels(&scenario);
+    let report = run("witness", &scenario, &kernels, &mut Deaf).report;
     let of = |clause| report.checks.iter().find(|check| check.clause == clause).cloned().unwrap();
     assert_eq!(of(Clause::GoesOn).class.as_deref(), Some("triple fault"));
     let memory = of(Clause::MemoryAcrossJump);
@@ -157,9 +154,9 @@ fn stock_6_1_hibernation() {
 #[test]
 fn the_guest_cannot_tell_whether_somebody_looks() {
     let scenario = read(JUMP, &[]);
-    let (primary, saver) = kernels(&scenario);
+    let kernels = kernels(&scenario);
     let digest = |watched: bool| {
-        let mut lab = Lab::new(&scenario, &primary, saver.as_ref()).unwrap();
+        let mut lab = Lab::new(&scenario, &kernels).unwrap();
         if !watched {
             lab.guest.witness = None;
         }
@@ -172,8 +169,8 @@ fn the_guest_cannot_tell_whether_somebody_looks() {
 
 /// Does the first so many steps of a scenario.
 fn steps(lab: &mut Lab<'_>, scenario: &Scenario, count: usize) {
-    for StepSpec { step, .. } in scenario.steps.iter().take(count) {
-        lab.step(step).unwrap_or_else(|trouble| panic!("{}: {trouble}", step.name()));
+    for spec in scenario.steps.iter().take(count) {
+        lab.step(spec).unwrap_or_else(|trouble| panic!("{}: {trouble}", spec.step.name()));
     }
 }
 
@@ -191,8 +188,8 @@ fn fails(checks: &[Check], class: &str) {
 #[test]
 fn a_byte_that_the_host_changes_while_another_kernel_runs_is_found() {
     let scenario = read(JUMP, &[]);
-    let (primary, saver) = kernels(&scenario);
-    let mut lab = Lab::new(&scenario, &primary, saver.as_ref()).unwrap();
+    let kernels = kernels(&scenario);
+    let mut lab = Lab::new(&scenario, &kernels).unwrap();
     lab.start().unwrap();
     steps(&mut lab, &scenario, 2);
     // Low memory is swapped; this is not.
@@ -200,7 +197,7 @@ fn a_byte_that_the_host_changes_while_another_kernel_runs_is_found() {
     let mut byte = [0];
     lab.guest.machine.ram().read(address, &mut byte).unwrap();
     lab.guest.machine.ram().write(address, &[!byte[0]]).unwrap();
-    lab.step(&Step::JumpBack).unwrap();
+    lab.step(&scenario.steps[2]).unwrap();
     let checks = lab.guest.witness.take().unwrap().conclude();
     let of = |clause| checks.iter().filter(|check| check.clause == clause).cloned().collect::<Vec<_>>();
     fails(&of(Clause::MemoryAcrossJump), "memory differs");
@@ -212,8 +209,8 @@ fn a_byte_that_the_host_changes_while_another_kernel_runs_is_found() {
 #[test]
 fn a_bit_of_an_image_that_nothing_protects_is_found() {
     let scenario = read(PLATFORM, &["kernel.arguments=hibernate=nocompress"]);
-    let (primary, saver) = kernels(&scenario);
-    let mut lab = Lab::new(&scenario, &primary, saver.as_ref()).unwrap();
+    let kernels = kernels(&scenario);
+    let mut lab = Lab::new(&scenario, &kernels).unwrap();
     lab.start().unwrap();
     steps(&mut lab, &scenario, 1);
     let swap = 65 << 20..257 << 20;
@@ -235,7 +232,7 @@ fn a_bit_of_an_image_that_nothing_protects_is_found() {
     guest.machine.power_on(SECOND, &mut guest.tape).unwrap();
     guest.power_lost();
     // Whatever becomes of it then.
-    let _ = lab.step(&Step::Resume);
+    let _ = lab.step(&scenario.steps[1]);
     let checks = found(&mut lab, Clause::MemoryAcrossHibernation);
     fails(&checks, "memory differs");
     let page = format!("page {:#x}: 1 bytes differ, the first at +0x5", frame * 4096);
@@ -245,11 +242,11 @@ fn a_bit_of_an_image_that_nothing_protects_is_found() {
 /// Runs a suspend to RAM up to what is watched for, has something done there, and on to the return.
 fn suspended(steps: &str, what: What, act: impl FnOnce(&mut Lab<'_>), clause: Clause) -> Vec<Check> {
     let scenario = read(S3, &[steps]);
-    let (primary, saver) = kernels(&scenario);
-    let mut lab = Lab::new(&scenario, &primary, saver.as_ref()).unwrap();
+    let kernels = kernels(&scenario);
+    let mut lab = Lab::new(&scenario, &kernels).unwrap();
     lab.start().unwrap();
     lab.guest.watch_for(Triggers::new([Trigger::first(what)]));
-    let ended = lab.step(&scenario.steps[0].step);
+    let ended = lab.step(&scenario.steps[0]);
     assert!(matches!(ended, Err(Trouble::Guest(GuestError::Triggered(_)))), "{ended:?}");
     act(&mut lab);
     lab.guest.wait_ready(60 * SECOND).unwrap();

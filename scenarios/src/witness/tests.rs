@@ -131,3 +131,17 @@ fn what_a_step_should_show_and_does_not_is_not_observed() {
     assert_eq!(found[0].0, Status::NotObserved);
     assert!(found[0].1.contains("CONFIG_KALLSYMS"), "{}", found[0].1);
 }
+
+#[test]
+fn of_another_kernel_in_the_primarys_place_nothing_is_watched_and_that_is_said() {
+    let mut machine = machine();
+    let mut witness = witness(&machine);
+    witness.found.push(CodePoint { linear: 1, physical: None, id: Suspended as u16 });
+    witness.boots(&mut machine, true);
+    assert_eq!(machine.watched_code().len(), 1);
+    witness.boots(&mut machine, false);
+    assert_eq!(machine.watched_code(), []);
+    witness.ends(&mut machine, &[Clause::MemoryAcrossHibernation]);
+    let found = found(witness, Clause::MemoryAcrossHibernation);
+    assert!(found[0].1.starts_with("another kernel booted"), "{}", found[0].1);
+}
