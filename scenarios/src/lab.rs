@@ -155,8 +155,11 @@ impl<'a> Lab<'a> {
         }
         let config = config_of(&scenario.machine, primary);
         let mut guest = Guest::new(Machine::new(config, drives)?);
-        let withheld =
-            kernels.saver.as_ref().map(|_| SAVER_REGION.start..SAVER_REGION.start + SAVER_REGION.len);
+        let withheld = kernels
+            .saver
+            .as_ref()
+            .filter(|_| scenario.kernel.reserves_region)
+            .map(|_| SAVER_REGION.start..SAVER_REGION.start + SAVER_REGION.len);
         let [swap, ours] = [Use::Swap, Use::Image].map(|what| places(scenario, what));
         guest.witness = Some(Witness::new(&primary.kernel.bytes, &guest.machine, withheld, swap, ours));
         Ok(Self {
@@ -399,7 +402,8 @@ impl<'a> Lab<'a> {
         wake: Wake,
         pm_test: Option<PmTest>,
     ) -> Result<String, Trouble> {
-        if let Wake::Alarm { seconds } = wake {
+        // A test turns back by itself.
+        if let (Wake::Alarm { seconds }, None) = (wake, pm_test) {
             self.ask(&Ask::SetAlarm { seconds })?;
             self.guest.tell(|witness, machine| witness.alarm_is_set(machine, seconds));
         }

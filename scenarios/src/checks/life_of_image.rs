@@ -142,6 +142,8 @@ pub(super) struct Boot {
     pub(super) valid: Vec<Option<usize>>,
     /// Which kernel was booted.
     pub(super) kernel: Option<Role>,
+    /// From where on A's user space speaks, after a boot that brought no session back by itself.
+    pub(super) user_space: Option<usize>,
 }
 
 /// A write to a sector that commits an image.
@@ -383,7 +385,7 @@ impl<'a> Walk<'a> {
         match event {
             PowerEvent::On | PowerEvent::Reset => {
                 let valid = self.valid.clone();
-                self.lives.boots.push(Boot { begins: at, valid, kernel: None });
+                self.lives.boots.push(Boot { begins: at, valid, kernel: None, user_space: None });
                 self.still.fill(None);
             }
             PowerEvent::Awake => self.woke = Some(at),
@@ -555,6 +557,9 @@ impl<'a> Walk<'a> {
         let before = self.heard.insert(life, boot);
         let since = std::mem::replace(&mut self.spoke, at);
         if why != ReadyWhy::Return {
+            if let (Role::Primary, Some(boot)) = (session.role, self.lives.boots.last_mut()) {
+                boot.user_space.get_or_insert(at);
+            }
             return;
         }
         let begins = self.lives.boots.last().map_or(0, |boot| boot.begins);

@@ -144,7 +144,11 @@ fn before_reset(lives: &Lives<'_>, number: usize, image: &Image) -> Vec<Check> {
     let checks = image.resets.iter().filter_map(|reset| {
         let reset = lives.request(reset.request).accepted;
         let boot = lives.boots.iter().rev().find(|boot| boot.begins < reset).filter(|boot| found(boot))?;
-        let written: Vec<_> = writes(lives, |_| boot.begins, |_| reset).map(|(_, request)| request).collect();
+        // The kernel looks for swsusp's image before there is a user space. A header that is reset later was cleared by whoever turned
+        // swap on, after a boot that was told not to look (`noresume`).
+        let late = boot.user_space.filter(|_| image.format == Format::Swsusp);
+        let end = reset.min(late.unwrap_or(reset));
+        let written: Vec<_> = writes(lives, |_| boot.begins, |_| end).map(|(_, request)| request).collect();
         let of = lives.name(image);
         let clause = Clause::QuietDiskBeforeReset;
         Some(verdict(
@@ -349,6 +353,18 @@ mod tests {
             resumed(false, true),
             fails(Clause::QuietDiskInRestore, "write while the image is loaded")
         );
+    }
+
+    #[test]
+    fn who_clears_an_image_after_a_boot_that_did_not_look_may_have_written_before() {
+        let mut tale = Tale::booted();
+        tale.hibernate();
+        tale.off_and_on();
+        tale.start();
+        tale.ready(Role::Primary, 2000, ReadyWhy::Boot);
+        tale.write(1, EXT4, &[1; 512]);
+        tale.write(0, SWAP, &swap_header(None));
+        assert_eq!(found(&tale), []);
     }
 
     #[test]

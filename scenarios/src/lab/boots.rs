@@ -78,7 +78,7 @@ impl<'a> Lab<'a> {
                 line += &format!(" resume_offset={offset}");
             }
         }
-        if self.kernels.saver.is_some() {
+        if self.kernels.saver.is_some() && self.scenario.kernel.reserves_region {
             line += &format!(" {}", primary_arguments(SAVER_REGION));
         }
         for more in [&self.scenario.kernel.arguments, &self.next_boot.arguments] {

@@ -16,6 +16,8 @@ pub struct KernelSpec {
     pub arguments: String,
     /// More for the command lines of B and C.
     pub saver_arguments: String,
+    /// A leaves the saver's region alone from the start; otherwise what it has there is swapped out in the jump.
+    pub reserves_region: bool,
     /// Kernels to be compiled.
     pub builds: Vec<BuildSpec>,
 }
@@ -49,6 +51,10 @@ impl KernelSpec {
         let arguments = table.optional("arguments").map_or(Ok(""), |value| value.string())?.to_owned();
         let saver_arguments =
             table.optional("saver-arguments").map_or(Ok(""), |value| value.string())?.to_owned();
+        let words = [("reserved", true), ("swapped", false)];
+        let reserves_region = table
+            .optional("saver-region")
+            .map_or(Ok(true), |value| value.word("use of the saver's region", &words))?;
         let mut builds: Vec<BuildSpec> = Vec::new();
         if let Some(list) = table.optional("builds") {
             for value in list.list()? {
@@ -60,7 +66,7 @@ impl KernelSpec {
             }
         }
         table.end()?;
-        Ok(Self { primary, saver, arguments, saver_arguments, builds })
+        Ok(Self { primary, saver, arguments, saver_arguments, reserves_region, builds })
     }
 }
 

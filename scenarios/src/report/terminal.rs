@@ -88,9 +88,14 @@ pub fn under_way(boot: u32, what: &str) -> String {
 /// Something that happened to the power.
 pub fn power(happening: &PowerHappening, look: Look) -> String {
     let PowerHappening { what, when, volatile_writes, survived, .. } = happening;
+    let happened = look.paint(Paint::Power, &format!("* {what}: {when}"));
+    // Nothing was lost that could survive.
+    if survived.is_empty() {
+        return format!("  {happened}");
+    }
     let writes = words::counted(*volatile_writes, "write", "writes");
     let became = if *volatile_writes == 0 { String::new() } else { format!("; survived: {survived}") };
-    format!("  {}   {writes} not yet durable{became}", look.paint(Paint::Power, &format!("* {what}: {when}")))
+    format!("  {happened}   {writes} not yet durable{became}")
 }
 
 /// The checks and the verdict.

@@ -143,6 +143,7 @@ impl Runner<'_, '_> {
         }
         guest.power_lost();
         self.lab.boots += 1;
+        self.forget_faults();
         Ok(Power::Restored)
     }
 }

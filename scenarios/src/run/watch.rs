@@ -78,6 +78,16 @@ impl Runner<'_, '_> {
         }
     }
 
+    /// The power came on: what made disks go wrong happened before, and they are well until it happens again.
+    pub(super) fn forget_faults(&mut self) {
+        for (disk, spec) in self.scenario.disks.iter().enumerate() {
+            let places = spec.faults.iter().enumerate().filter(|(_, fault)| fault.after.is_some());
+            for (place, _) in places {
+                self.lab.guest.set_fault(disk, place, None);
+            }
+        }
+    }
+
     fn is_in_cycle(&self, cycle: Option<u32>) -> bool {
         cycle.is_none_or(|cycle| cycle == self.cycle)
     }
