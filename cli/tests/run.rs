@@ -48,10 +48,18 @@ fn a_kernel_that_panics_fails() {
         "primary = \"primary-6.12\"\narguments = \"init=/nowhere rdinit=/nowhere\"",
     );
     std::fs::write(&scenario, broken).unwrap();
-    let output = kjvm(&["run", scenario.to_str().unwrap()]);
+    // What it leaves in kjvm-out/ is left there.
+    let mut kjvm = Command::new(env!("CARGO_BIN_EXE_kjvm"));
+    kjvm.args(["run", "panics.toml", "--junit", "results.xml"]).current_dir(&directory);
+    let output = kjvm.output().unwrap();
     let said = text(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{said}\n{}", text(&output.stderr));
-    assert!(said.contains("class: panic"), "{said}");
+    assert!(said.contains("class: panic") && !said.contains('\x1b'), "{said}");
+    assert!(said.contains("  report  kjvm-out/panics.html\n"), "{said}");
+    let page = std::fs::read_to_string(directory.path().join("kjvm-out/panics.html")).unwrap();
+    assert!(page.contains("Kernel panic - not syncing") && page.contains("id=\"timeline\""));
+    let results = std::fs::read_to_string(directory.path().join("results.xml")).unwrap();
+    assert!(results.contains("type=\"panic\""), "{results}");
     assert!(said.lines().last().unwrap().starts_with("FAIL   panics"), "{said}");
 }
 
@@ -81,7 +89,7 @@ fn what_cannot_be_run_is_said_before_anything_runs() {
         (vec!["run", &s3, "--set", "kernel.primary=primary-6.13"], "primary-6.1"),
         (vec!["run", &s3, "--set", "kernel.primary=./nowhere"], "nowhere"),
         (vec!["run", &s3, "--set", "kernel"], "key=value"),
-        (vec!["run", &s3, &s3, "--json", "x.json"], "one scenario"),
+        (vec!["run", &s3, &s3, "--json", "x.json"], "2 scenarios need a directory"),
     ] {
         let output = kjvm(&arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");

@@ -179,9 +179,7 @@ fn diagrams(moments: &[Moment]) -> Markup {
 }
 
 fn heading(moment: &Moment) -> String {
-    let count = |state| {
-        moment.cells.iter().filter(|cell| cell.kind != Kind::Flush && cell.state == state).count() as u64
-    };
+    let count = |state| moment.writes.iter().filter(|one| **one == state).count() as u64;
     use cells::State::{Completed, InFlight, Lost, Survived};
     let (lost, survived) = (count(Lost), count(Survived));
     match moment.what {

@@ -5,8 +5,9 @@ use devices::acpi_pm::SleepState;
 
 use crate::history::{Entry, Happening};
 
-/// Run time in which nothing is heard of, from which on it is not drawn to scale, in nanoseconds.
+/// Run time in which nothing is heard of, from which on it is not drawn to scale: nanoseconds, and a part of the whole run.
 const IDLE: u64 = 1_000_000_000;
+const IDLE_PART: u64 = 12;
 /// Most that is spent on pieces that are not to scale, as a part of the whole.
 const FIXED: f64 = 0.35;
 /// Width of one of them, if there is room.
@@ -56,7 +57,16 @@ pub struct Axis {
 impl Axis {
     /// For a history, on this width.
     pub fn new(entries: &[Entry], width: f64) -> Self {
-        let mut builder = Builder::default();
+        // Each boot counts from 0.
+        let mut ends: Vec<(u32, u64)> = Vec::new();
+        for entry in entries {
+            match ends.last_mut().filter(|(boot, _)| *boot == entry.boot) {
+                Some((_, end)) => *end = (*end).max(entry.at.time.0),
+                None => ends.push((entry.boot, entry.at.time.0)),
+            }
+        }
+        let whole = ends.iter().fold(0, |whole: u64, (_, end)| whole.saturating_add(*end));
+        let mut builder = Builder { idle: IDLE.max(whole / IDLE_PART), ..Builder::default() };
         for entry in entries {
             builder.add(entry);
         }
@@ -76,6 +86,13 @@ impl Axis {
         Some((first.x, last.x + last.width))
     }
 
+    /// How far the machine runs on from here, without sleep and long silence.
+    pub fn runs_until(&self, boot: u32, x: f64) -> f64 {
+        let interrupted = |piece: &&Piece| piece.boot == boot && piece.state != State::Runs && piece.x >= x;
+        let end = || self.boot(boot).map_or(x, |(_, end)| end);
+        self.pieces.iter().find(interrupted).map_or_else(end, |piece| piece.x)
+    }
+
     /// The boots there are.
     pub fn boots(&self) -> Vec<u32> {
         let mut boots: Vec<u32> = self.pieces.iter().map(|piece| piece.boot).collect();
@@ -87,6 +104,8 @@ impl Axis {
 #[derive(Default)]
 struct Builder {
     pieces: Vec<Piece>,
+    /// Run time in which nothing happens, from which on it is not to scale.
+    idle: u64,
     /// The piece of each entry, and the run time.
     places: Vec<(usize, u64)>,
     time: u64,
@@ -105,7 +124,7 @@ impl Builder {
             self.push(boot, State::Runs);
         }
         let now = entry.at.time.0.max(self.time);
-        if now - self.time > IDLE {
+        if now - self.time > self.idle {
             self.push(boot, State::Idle);
             self.grow(now);
             self.push(boot, State::Runs);
@@ -238,6 +257,14 @@ mod tests {
         let axis = Axis::new(history.entries(), 1000.0);
         assert_eq!(states(&axis), [(1, State::Runs), (1, State::Idle)]);
         assert_eq!((axis.at(0).round() as u32, axis.at(1).round() as u32), (966, 1000));
+    }
+
+    #[test]
+    fn a_silence_that_is_short_for_the_run_is_to_scale() {
+        let lines = (1..=40)
+            .flat_map(|second| [b'x', b'\n'].map(|byte| (2 * second * S, Event::Serial { port: 0, byte })));
+        let axis = Axis::new(history(&lines.collect::<Vec<_>>()).entries(), 1000.0);
+        assert_eq!(states(&axis), [(1, State::Runs)]);
     }
 
     #[test]

@@ -33,8 +33,10 @@ pub struct Moment {
     pub boot: u32,
     /// Those around it.
     pub cells: Vec<Cell>,
-    /// Requests of this boot that are too far away to be shown, all of them durable if the moment is a cut.
+    /// Requests of this boot that are too far away to be shown.
     pub left_out: usize,
+    /// Of all writes of this boot, how many are how far, whether they are shown or not.
+    pub writes: Vec<State>,
 }
 
 /// What happens.
@@ -136,6 +138,19 @@ pub fn moments(record: &Record<'_>, requests: &[Request<'_>]) -> Vec<Moment> {
             .zip(marks.iter().copied())
             .filter(|(request, _)| request.boot == boot && !matches!(request.action, DiskAction::Read(_)))
             .collect();
+        let state_of = |request: &Request<'_>| match cut {
+            Some(cut) if request.cut == Some(at) && request.changes_contents() => {
+                let reverted = lost.get(request.disk).and_then(|cuts| cuts.get(cut));
+                let is_lost = |ranges: &Vec<Range<u64>>| ranges.iter().any(|range| request.touches(range));
+                if reverted.is_some_and(is_lost) { State::Lost } else { State::Survived }
+            }
+            _ => state(request, at),
+        };
+        let writes = here
+            .iter()
+            .filter(|(request, _)| request.changes_contents())
+            .map(|(request, _)| state_of(request))
+            .collect();
         let middle = here.partition_point(|(request, _)| request.accepted < at);
         let mut first = middle.saturating_sub(BEFORE);
         if cut.is_some() {
@@ -146,15 +161,7 @@ pub fn moments(record: &Record<'_>, requests: &[Request<'_>]) -> Vec<Moment> {
         }
         let last = if cut.is_some() { middle } else { (middle + AFTER).min(here.len()) };
         let cells = here.get(first..last).unwrap_or_default().iter().map(|(request, mark)| {
-            let state = match cut {
-                Some(cut) if request.cut == Some(at) && request.changes_contents() => {
-                    let reverted = lost.get(request.disk).and_then(|cuts| cuts.get(cut));
-                    let is_lost =
-                        |ranges: &Vec<Range<u64>>| ranges.iter().any(|range| request.touches(range));
-                    if reverted.is_some_and(is_lost) { State::Lost } else { State::Survived }
-                }
-                _ => state(request, at),
-            };
+            let state = state_of(request);
             let owner = request.extent().and_then(|extent| {
                 owners
                     .iter()
@@ -174,7 +181,7 @@ pub fn moments(record: &Record<'_>, requests: &[Request<'_>]) -> Vec<Moment> {
                 about: about(record, request, *mark, state, owner, step),
             }
         });
-        Moment { at, what, boot, cells: cells.collect(), left_out: first }
+        Moment { at, what, boot, cells: cells.collect(), left_out: first, writes }
     };
     cuts.chain(commits).take(MOMENTS).map(show).collect()
 }

@@ -47,11 +47,11 @@ pub fn short(value: f64) -> String {
 }
 
 /// A text that stays readable when time is stretched: shown if it has the room.
-fn label(class: &str, x: f64, y: f64, room: f64, text: &str) -> Markup {
-    let needs = text.chars().count() as f64 * LETTER + 4.0;
+fn label(class: &str, (x, y): (f64, f64), indent: f64, room: f64, text: &str) -> Markup {
+    let needs = text.chars().count() as f64 * LETTER + indent;
     let hidden = if needs > room { " no" } else { "" };
     html! {
-        text class={ (class) (hidden) } x=(short(x)) y=(short(y)) data-x=(short(x)) data-room=(short(room)) data-needs=(short(needs)) { (text) }
+        text class={ (class) (hidden) } x=(short(x)) y=(short(y)) dx=(short(indent)) data-x=(short(x)) data-room=(short(room)) data-needs=(short(needs)) { (text) }
     }
 }
 
@@ -120,18 +120,16 @@ pub fn picture(report: &Report, record: &Record<'_>, axis: &Axis, requests: &[Re
                     (steps(record, axis).1)
                     @for stretch in &stretches {
                         @if let Some(role) = stretch.role {
-                            @let room = stretch.to - stretch.from;
+                            @let place = (stretch.from, lane_top(stretch.boot) + 20.0);
+                            @let room = axis.runs_until(stretch.boot, stretch.from).min(stretch.to) - stretch.from;
                             @let text = format!("{role}  {}", release(role));
-                            @let whole = text.chars().count() as f64 * LETTER + 4.0;
-                            @if room < whole {
-                                (label("who", stretch.from + 4.0, lane_top(stretch.boot) + 20.0, room - 2.0, &role.to_string()))
-                            } @else {
-                                (label("who", stretch.from + 6.0, lane_top(stretch.boot) + 20.0, room, &text))
-                            }
+                            @let is_short = room < text.chars().count() as f64 * LETTER + 6.0;
+                            @let text = if is_short { role.to_string() } else { text };
+                            (label("who", place, if is_short { 3.0 } else { 6.0 }, room, &text))
                         }
                     }
                     @for piece in axis.pieces.iter().filter(|piece| piece.state != State::Runs && piece.width > 0.0) {
-                        (label("state", piece.x + 3.0, lane_top(piece.boot) + 20.0, piece.width + 4.0, piece_name(piece.state)))
+                        (label("state", (piece.x, lane_top(piece.boot) + 20.0), 4.0, piece.width + 4.0, piece_name(piece.state)))
                     }
                     @for (at, boot) in cuts(record) {
                         g class="bolt" data-x=(short(axis.at(at))) transform=(format!("translate({} 0)", short(axis.at(at)))) {
@@ -275,9 +273,9 @@ fn steps(record: &Record<'_>, axis: &Axis) -> (Markup, Markup) {
     };
     let names = html! {
         @for (number, step) in steps.iter().enumerate() {
-            (label("step", step.from, STEPS - 12.0, step.to - step.from, step.name.split(',').next().unwrap_or(step.name)))
+            (label("step", (step.from, STEPS - 12.0), 0.0, step.to - step.from, step.name.split(',').next().unwrap_or(step.name)))
             @if cycles > 1 && step.cycle > 0 && first(number) != Some(step.cycle) {
-                (label("cycle", step.from, STEPS - 24.0, end, &format!("cycle {}", step.cycle)))
+                (label("cycle", (step.from, STEPS - 24.0), 0.0, end, &format!("cycle {}", step.cycle)))
             }
         }
     };
@@ -457,12 +455,12 @@ fn ticks(axis: &Axis, bottom: f64) -> (Markup, Markup) {
             let _ = write!(lines, "M{} {}V{}", short(x), short(STEPS), short(bottom));
             let text = format!("{}", time as f64 / 1e9);
             let text = if time == 0 { format!("boot {}", piece.boot) } else { format!("{text} s") };
-            let room = if x - last >= 48.0 || time == 0 { 60.0 } else { 24.0 };
-            if room > 24.0 {
+            let room = if x - last >= 48.0 || time == 0 { 60.0 } else { 18.0 };
+            if room > 18.0 {
                 last = x;
             }
             if x < WIDTH - 24.0 {
-                names.push(label("time", x + 2.0, bottom + 14.0, room, &text));
+                names.push(label("time", (x, bottom + 14.0), 2.0, room, &text));
             }
             time += step;
         }
