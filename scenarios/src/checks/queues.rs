@@ -6,7 +6,7 @@ use devices::PowerEvent;
 use super::life_of_image::Lives;
 use super::record::Request;
 use super::{Check, Clause};
-use crate::history::Happening;
+use crate::history::{Entry, Happening};
 
 /// Requests that evidence names one by one.
 const NAMED: usize = 3;
@@ -71,6 +71,16 @@ fn handovers(lives: &Lives<'_>) -> Vec<Handover> {
     handovers
 }
 
+/// Whether a disk's front end was not started by whoever goes, who may have no driver for it: then nobody has to reset it.
+fn stands_still(entries: &[Entry], before: usize, wanted: usize) -> bool {
+    let last = entries.get(..before).unwrap_or_default().iter().rev().find_map(|entry| match entry.what {
+        Happening::FrontEnd { disk, started } if usize::from(disk) == wanted => Some(!started),
+        Happening::Power(PowerEvent::On | PowerEvent::Awake | PowerEvent::Reset) => Some(true),
+        _ => None,
+    });
+    last.unwrap_or(false)
+}
+
 /// O12.C1.
 fn initialised(lives: &Lives<'_>) -> Check {
     let clause = Clause::QueuesInitialised;
@@ -97,7 +107,11 @@ fn initialised(lives: &Lives<'_>) -> Check {
                 })
             };
             let well = match (of_disk(false), of_disk(true)) {
-                (reset, Some(start)) => handover.by_power || reset.is_some_and(|reset| reset < start),
+                (reset, Some(start)) => {
+                    handover.by_power
+                        || reset.is_some_and(|reset| reset < start)
+                        || stands_still(entries, handover.from, request.disk)
+                }
                 (_, None) => false,
             };
             if !well {
@@ -223,6 +237,19 @@ mod tests {
         tale.power(PowerEvent::Awake);
         tale.write(0, EXT4, &[1; 512]);
         assert_eq!(found(&tale), stale);
+        // After a saver that slept and never started the disk, for which it has no driver: nobody has to reset it.
+        let mut tale = Tale::booted();
+        tale.jump_and_save();
+        tale.power(PowerEvent::Asleep);
+        tale.power(PowerEvent::Awake);
+        tale.going(Role::Saver, 2000);
+        let mut started = tale.clone();
+        started.start();
+        for (tale, expected) in [(&mut started, Vec::new()), (&mut tale, stale.clone())] {
+            tale.ready(Role::Primary, 1001, ReadyWhy::Return);
+            tale.write(0, EXT4, &[1; 512]);
+            assert_eq!(found(tale), expected);
+        }
         // After the entry of an image.
         let mut tale = Tale::booted();
         tale.hibernate();
