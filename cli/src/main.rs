@@ -5,6 +5,7 @@ mod compare;
 mod explain;
 mod failure;
 mod fault;
+mod fuzz;
 mod image;
 mod kernels;
 mod output;
@@ -49,6 +50,8 @@ enum Command {
     Replay(replay::Replay),
     /// Run scenarios on two kernels, and tell what is new, fixed or changed.
     Compare(compare::Compare),
+    /// Cut the power everywhere in a scenario, lose writes that were not durable, and tell what the next boots make of it.
+    Fuzz(fuzz::Fuzz),
     /// Explain a word: an oracle, a clause, a step, a trigger, a knob, a word of a report.
     Explain(explain::Explain),
     /// Decode hibernation images, the kernel's own in swap and ours, from a raw disk image.
@@ -97,6 +100,7 @@ fn execute(arguments: Arguments) -> Result<ExitCode, Vec<Failure>> {
         Command::Run(command) => run::run(&command, quiet),
         Command::Replay(command) => replay::run(&command, quiet).map_err(|failure| vec![failure]),
         Command::Compare(command) => compare::run(&command, quiet),
+        Command::Fuzz(command) => fuzz::run(&command, quiet),
         Command::Explain(command) => explain::run(&command).map_err(|failure| vec![failure]),
         Command::Image(command) => image::run(&command, quiet).map_err(|failure| vec![failure]),
         Command::Kernels(command) => kernels::run(command, quiet).map_err(|failure| vec![failure]),

@@ -12,7 +12,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("./test", "this is it"),
     ("kjvm kernels build mine", "cli/tests/kernels.rs builds a tree"),
     ("kjvm kernels build primary-6.12 saver-6.12", "./test begins with it"),
-    ("kjvm kernels fetch", "./test begins with it"),
+    ("kjvm kernels fetch stock-6.12", "./test begins with it"),
     ("kjvm run scenarios/ ", "cli/tests/library.rs runs each of them"),
     ("kjvm boot", "cli/tests/boot.rs: it does not end by itself"),
 ];
@@ -99,7 +99,9 @@ fn every_command_does_what_it_says() {
                 .current_dir(workplace.path())
                 .output()
                 .unwrap();
-            if !output.status.success() {
+            // Exploration finds what Linux does not order, and says so with 1.
+            let found = command.starts_with("kjvm fuzz") && output.status.code() == Some(1);
+            if !output.status.success() && !found {
                 let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
                 let (out, error) = (said(&output.stdout), said(&output.stderr));
                 failed.push(format!("{}: {command}\n{out}\n{error}", page.display()));

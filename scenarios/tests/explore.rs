@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use devices::disk::WriteLog;
-use scenarios::checks::Record;
 use scenarios::checks::record::places;
+use scenarios::checks::{Oracle, Record, Status};
 use scenarios::explore::cuts::{Cut, cuts};
 use scenarios::explore::family::{Depth, Family};
 use scenarios::explore::judge::{Findings, Judge, Signature};
@@ -17,7 +17,7 @@ use scenarios::lab::{Lab, Trouble};
 use scenarios::language::{Step, Use};
 use scenarios::report::{Phase, PowerHappening};
 use scenarios::run::{self, Finished, Listener};
-use scenarios::{GuestError, Scenario, Verdict};
+use scenarios::{GuestError, Scenario};
 use vmm::trigger::{DiskPattern, Trigger, Triggers, What};
 
 struct Silent;
@@ -134,7 +134,10 @@ fn the_disks_of_a_record_are_those_of_the_machine() {
 #[test]
 fn what_is_decided_together_is_what_each_does_alone() {
     let explored = Explored::new();
-    assert_eq!(explored.finished.report.verdict, Verdict::Pass, "{:?}", explored.finished.report.checks);
+    // Without a cut only the order of writes is not as it should be, which is what cuts make real.
+    let failed = explored.finished.report.checks.iter().filter(|check| check.status == Status::Fail);
+    let others: Vec<_> = failed.filter(|check| check.oracle != Oracle::O5).collect();
+    assert!(others.is_empty(), "{others:?}");
     let record = explored.record();
     let cuts = explored.cuts("hibernate", 12);
     let family = Family::of(&record, &cuts, Depth { pairs: 0 }).unwrap();

@@ -29,6 +29,20 @@ pub enum Choice {
     Pair(usize, usize),
 }
 
+impl Choice {
+    /// Whether the write at this place survives.
+    pub fn keeps(self, place: usize) -> bool {
+        match self {
+            Self::All => true,
+            Self::Nothing => false,
+            Self::Prefix(count) => place < count,
+            Self::Drop(lost) => place != lost,
+            Self::Keep(kept) => place == kept,
+            Self::Pair(first, second) => place != first && place != second,
+        }
+    }
+}
+
 /// Where a state comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Origin {

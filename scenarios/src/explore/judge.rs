@@ -159,7 +159,13 @@ impl Judge {
         Ok(match outcome {
             Outcome::Dead(how) => class(Clause::GoesOn, how.clone()),
             Outcome::Damaged(how) => class(Clause::WorkloadsClean, how.clone()),
-            Outcome::Lost(how) => class(Clause::HeaderLast, format!("a valid header, and no image: {how}")),
+            Outcome::Lost(how) => class(
+                Clause::HeaderLast,
+                format!(
+                    "{}: {how}",
+                    if origin.lost == 0 { "a header before its image" } else { "a header without its image" }
+                ),
+            ),
             Outcome::Cold if !life.invalid => {
                 class(Clause::LegalOutcome, "the image is durable, and nobody resumes".into())
             }
@@ -186,6 +192,8 @@ pub struct Finding {
     pub state: usize,
     /// Which of its origins.
     pub origin: Origin,
+    /// What came of it.
+    pub observed: Outcome,
     /// States of this class, by cut and choice.
     pub seen: u64,
 }
@@ -213,12 +221,18 @@ impl Findings {
             let Some(state) = family.states.get(*number) else { continue };
             for origin in &state.origins {
                 let Some(class) = judge.class(state, origin, cuts, outcome)? else { continue };
-                let new =
-                    || Finding { class: class.clone(), state: *number, origin: origin.clone(), seen: 0 };
+                let new = || Finding {
+                    class: class.clone(),
+                    state: *number,
+                    origin: origin.clone(),
+                    observed: outcome.clone(),
+                    seen: 0,
+                };
                 let finding = self.found.entry(class.clone()).or_insert_with(new);
                 finding.seen += 1;
                 if (origin.lost, origin.cut) < (finding.origin.lost, finding.origin.cut) {
                     (finding.state, finding.origin) = (*number, origin.clone());
+                    finding.observed = outcome.clone();
                 }
             }
         }

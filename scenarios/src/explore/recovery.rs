@@ -1,5 +1,7 @@
 //! The boot after a cut, as a value that can be copied in the middle: what the host says, what it waits for, and what came of it.
 
+use std::fmt;
+
 use agent_link::{Conversation, Event};
 use agent_protocol::message::{Answer, Ask, ReadyWhy, WorkloadReport};
 use devices::{PowerRequest, VirtualTime};
@@ -36,6 +38,19 @@ pub enum Outcome {
     Dead(String),
     /// kjvm could not go on.
     Broken(String),
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Resumed => f.write_str("the session goes on"),
+            Self::Damaged(how) => write!(f, "the session goes on, damaged: {how}"),
+            Self::Cold => f.write_str("cold boot"),
+            Self::Lost(how) => write!(f, "cold boot, the image cannot be loaded: {how}"),
+            Self::Dead(how) => write!(f, "the machine does not come up: {how}"),
+            Self::Broken(how) => write!(f, "could not be followed: {how}"),
+        }
+    }
 }
 
 /// What the kernel that boots is asked to do.

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use devices::disk::{BLOCK, BaseError, Extent, SECTOR};
 use devices::{DiskAction, DiskStep, Event, Moment, Observer};
+use serde::Serialize;
 use vmm::{Limit, Machine, MachineError, Snapshot};
 
 use super::family::{Family, State};
@@ -123,7 +124,7 @@ struct Node {
 }
 
 /// What it took.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Effort {
     /// Boots that came to their end.
     pub executed: u64,
@@ -227,7 +228,15 @@ impl<'a> Tree<'a> {
             return Ok(());
         }
         let snapshot = self.machine.snapshot();
-        for states in classes.into_values() {
+        // Taken from the end: first those in which the least is lost.
+        let least = |states: &Vec<usize>| {
+            let origins =
+                states.iter().filter_map(|state| self.states.get(*state)).flat_map(|state| &state.origins);
+            origins.map(|origin| origin.lost).min()
+        };
+        let mut classes: Vec<Vec<usize>> = classes.into_values().collect();
+        classes.sort_by_key(|states| std::cmp::Reverse(least(states)));
+        for states in classes {
             self.effort.forks += 1;
             let (recovery, ears) = (node.recovery.clone(), node.ears.clone());
             self.open.push(Node { snapshot: Arc::clone(&snapshot), states, face: node.face, recovery, ears });

@@ -1,0 +1,299 @@
+//! A scenario explored: recorded once, cut everywhere, and every state of the family booted until all is decided or somebody says stop.
+
+use devices::disk::BaseError;
+use serde::Serialize;
+use thiserror::Error;
+use vmm::MachineError;
+
+use super::cuts::{Cut, Kind, cuts};
+use super::family::{Choice, Depth, Family};
+use super::judge::{Finding, Findings, Judge, Signature};
+use super::recovery::{Outcome, Plan, Recovery};
+use super::replay::Replay;
+use super::tree::{Effort, Tree};
+use crate::checks::Record;
+use crate::checks::record::{Place, places};
+use crate::kernels::Kernels;
+use crate::lab::{Lab, Trouble};
+use crate::language::{Scenario, Step, Use};
+use crate::report::Report;
+use crate::run::{self, Listener};
+
+const SECTORS_OF_A_PAGE: u64 = 8;
+
+/// What cannot be explored.
+#[derive(Debug, Error)]
+pub enum ExploreError {
+    /// Nothing in it leaves an image behind that exploration knows.
+    #[error("no `hibernate` step and swap to put the image into: that is what exploration follows so far")]
+    Nothing,
+    /// The run without any cut does not do what it should, or has cuts of its own.
+    #[error("the run itself has to pass, and {0}")]
+    Run(String),
+    /// What a state leaves on a disk.
+    #[error(transparent)]
+    Disk(#[from] BaseError),
+    /// The machine.
+    #[error(transparent)]
+    Machine(#[from] MachineError),
+    /// The machine that boots after a cut.
+    #[error(transparent)]
+    Boot(#[from] Trouble),
+}
+
+impl ExploreError {
+    /// Whether what the user wrote is wrong, rather than kjvm.
+    pub fn is_users(&self) -> bool {
+        matches!(self, Self::Nothing | Self::Run(_))
+    }
+}
+
+/// How far it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Progress {
+    /// Places at which the power may fail.
+    pub points: Points,
+    /// States that were listed: so many of each cut.
+    pub listed: u64,
+    /// Different ones among them.
+    pub states: usize,
+    /// What was done.
+    pub effort: Effort,
+    /// Different states that are not decided yet.
+    pub undecided: usize,
+    /// Classes of findings.
+    pub findings: usize,
+}
+
+/// Cuts, by what just happened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Points {
+    /// A request to a disk went a step further.
+    pub disk: usize,
+    /// A register for sleep or power was written, or the machine changed its state.
+    pub power: usize,
+    /// A step began or ended, a kernel took over, the agent came or went.
+    pub phase: usize,
+}
+
+impl Points {
+    fn of(cuts: &[Cut]) -> Self {
+        let of = |kind: Kind| cuts.iter().filter(|cut| cut.kind == kind).count();
+        Self { disk: of(Kind::Disk), power: of(Kind::Power), phase: of(Kind::Phase) }
+    }
+
+    /// All of them.
+    pub fn total(self) -> usize {
+        self.disk + self.power + self.phase
+    }
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Explored {
+    /// How far it came.
+    pub progress: Progress,
+    /// Whether everything of the family is decided.
+    pub is_exhausted: bool,
+    /// How many states end in which way.
+    pub outcomes: Vec<(Outcome, u64)>,
+    /// What must not be, and is.
+    pub findings: Vec<Found>,
+}
+
+/// A finding, told so that it can be followed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Found {
+    /// Kind of failure.
+    pub class: String,
+    /// `O5`.
+    pub oracle: String,
+    /// `O5.C1`.
+    pub clause: String,
+    /// Where the power was cut.
+    pub cut: Cut,
+    /// What was lost.
+    pub lost_writes: Vec<LostWrite>,
+    /// The weakest disk that shows it.
+    pub weakest_fault: &'static str,
+    /// What a user sees.
+    pub user_effect: String,
+    /// What would be legal.
+    pub allowed: Vec<&'static str>,
+    /// What came.
+    pub observed: Outcome,
+    /// States of the class, counted once for each cut they come from.
+    pub seen: u64,
+}
+
+/// A write that did not survive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LostWrite {
+    /// Number of the disk.
+    pub disk: usize,
+    /// Number of the request.
+    pub request: u64,
+    /// Its first sector, and how many.
+    pub sector: u64,
+    /// How many.
+    pub sectors: u64,
+    /// Whose the sector is.
+    pub owner: String,
+}
+
+/// Explores a scenario. `goes_on` is asked after each boot.
+///
+/// # Errors
+/// [`ExploreError`].
+pub fn explore(
+    name: &str,
+    scenario: &Scenario,
+    kernels: &Kernels,
+    depth: Depth,
+    listener: &mut dyn Listener,
+    mut goes_on: impl FnMut(&Progress) -> bool,
+) -> Result<Explored, ExploreError> {
+    let hibernates = scenario.steps.iter().any(|step| matches!(step.step, Step::Hibernate { .. }));
+    let place = places(scenario, Use::Swap).into_iter().next().filter(|_| hibernates);
+    let place = place.ok_or(ExploreError::Nothing)?;
+    if !scenario.power.is_empty() {
+        return Err(ExploreError::Run("has power events of its own: exploration brings them".into()));
+    }
+    let finished = run::run(name, scenario, kernels, listener);
+    passed(&finished.report)?;
+    let record = Record { scenario, history: &finished.history, logs: &finished.logs };
+    let mut cuts = cuts(&record, 0..record.entries().len());
+    // Before the first hibernation there is nothing to lose but what any boot loses.
+    let first = cuts.iter().position(|cut| cut.step == "hibernate").unwrap_or_default();
+    cuts.drain(..first);
+    let signature = Signature { disk: place.disk, page: place.bytes.start };
+    let judge = Judge::new(&record, &cuts, signature)?;
+    let family = Family::of(&record, &cuts, depth)?;
+    let mut findings = Findings::default();
+    let mut outcomes: std::collections::BTreeMap<Outcome, u64> = std::collections::BTreeMap::new();
+    let Some(first) = family.states.first() else { return Err(ExploreError::Nothing) };
+    let machine = Lab::after_cut(scenario, kernels, &first.disks)?;
+    let device = Lab::new(scenario, kernels)?.device(place.disk, place.partition);
+    let resume_from = kernels.primary.has_modules().then_some(device);
+    let plan = Plan { resume_from, has_workloads: !scenario.workloads.is_empty() };
+    let mut tree = Tree::new(&family, (0..family.states.len()).collect(), machine, Recovery::new(plan));
+    let mut progress = Progress {
+        points: Points::of(&cuts),
+        listed: family.listed,
+        states: family.states.len(),
+        undecided: family.states.len(),
+        ..Progress::default()
+    };
+    let mut is_exhausted = false;
+    while goes_on(&progress) {
+        let Some(leaf) = tree.next_leaf()? else {
+            is_exhausted = true;
+            break;
+        };
+        findings.add(&judge, &family, &cuts, &leaf.states, &leaf.outcome)?;
+        *outcomes.entry(leaf.outcome).or_default() += leaf.states.len() as u64;
+        progress.effort = tree.effort();
+        progress.undecided = tree.undecided();
+        progress.findings = findings.iter().count();
+    }
+    let found = findings
+        .iter()
+        .map(|finding| found(finding, &judge, &cuts, &record, &place))
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(Explored { progress, is_exhausted, outcomes: outcomes.into_iter().collect(), findings: found })
+}
+
+/// What is known to fail without any cut, as the order of writes, does not keep anybody from cutting; a run that did not come to its end does.
+fn passed(report: &Report) -> Result<(), ExploreError> {
+    use crate::checks::{Oracle, Status};
+    let stopped =
+        report.checks.iter().find(|check| check.status == Status::Fail && check.oracle == Oracle::O9);
+    match (&report.broken, &report.skipped, stopped) {
+        (Some(why), _, _) | (None, Some(why), _) => Err(ExploreError::Run(why.clone())),
+        (None, None, Some(check)) => {
+            let what = check.evidence.first().map_or(check.clause.about(), String::as_str);
+            Err(ExploreError::Run(format!("does not come to its end: {what}")))
+        }
+        (None, None, None) => Ok(()),
+    }
+}
+
+fn found(
+    finding: &Finding,
+    judge: &Judge,
+    cuts: &[Cut],
+    record: &Record<'_>,
+    swap: &Place,
+) -> Result<Found, ExploreError> {
+    let Finding { class, origin, seen, observed, .. } = finding;
+    let cut = cuts.get(origin.cut).cloned().ok_or(ExploreError::Nothing)?;
+    let lost_writes = lost(record, &cut, &origin.choices, swap)?;
+    let user_effect = match observed {
+        Outcome::Lost(_) => {
+            "the session is lost: the next boot is cold, though the image was said to be there".into()
+        }
+        Outcome::Damaged(_) => "the session goes on, and something in it is wrong".into(),
+        Outcome::Dead(how) => format!("the next boot does not come up: {how}"),
+        Outcome::Resumed => "a session that was over goes on, over disks that moved on since".into(),
+        Outcome::Cold => "the session is lost: nobody looks for the image".into(),
+        Outcome::Broken(why) => format!("unknown: {why}"),
+    };
+    Ok(Found {
+        class: class.what.clone(),
+        oracle: class.clause.split('.').next().unwrap_or_default().to_owned(),
+        clause: class.clause.clone(),
+        weakest_fault: if origin.lost == 0 { "cut only" } else { "volatile cache" },
+        allowed: judge.life(origin.cut).map(super::judge::Life::allowed).unwrap_or_default(),
+        observed: observed.clone(),
+        user_effect,
+        lost_writes,
+        seen: *seen,
+        cut,
+    })
+}
+
+/// The writes that a state lacks.
+fn lost(
+    record: &Record<'_>,
+    cut: &Cut,
+    choices: &[Choice],
+    swap: &Place,
+) -> Result<Vec<LostWrite>, ExploreError> {
+    let broken = |error: devices::disk::MediaError| BaseError::Host { offset: 0, reason: error.to_string() };
+    let mut replay = Replay::new(record).map_err(broken)?;
+    while replay.step()?.is_some_and(|entry| entry < cut.entry) {}
+    let mut lost = Vec::new();
+    for (disk, (then, choice)) in replay.disks().iter().zip(choices).enumerate() {
+        let gone = then.pending.iter().enumerate().filter(|(place, _)| !choice.keeps(*place));
+        for (_, write) in gone {
+            for change in &write.changes {
+                let (sector, sectors) = (change.extent.sector, change.extent.sectors);
+                lost.push(LostWrite {
+                    disk,
+                    request: write.request,
+                    sector,
+                    sectors,
+                    owner: owner(record, disk, sector, swap),
+                });
+            }
+        }
+    }
+    Ok(lost)
+}
+
+fn owner(record: &Record<'_>, disk: usize, sector: u64, swap: &Place) -> String {
+    let start = swap.sectors().start;
+    if disk == swap.disk && (start..start + SECTORS_OF_A_PAGE).contains(&sector) {
+        return "header of swap".into();
+    }
+    [Use::Ext4, Use::Swap, Use::Image]
+        .into_iter()
+        .flat_map(|what| places(record.scenario, what).into_iter().map(move |place| (what, place)))
+        .find(|(_, place)| place.disk == disk && place.sectors().contains(&sector))
+        .map_or_else(
+            || "no partition".to_owned(),
+            |(what, place)| {
+                format!("{}, page {}", what.name(), (sector - place.sectors().start) / SECTORS_OF_A_PAGE)
+            },
+        )
+}
