@@ -50,6 +50,7 @@ library! {
     hibernate_reboot: "hibernate-reboot";
     hibernate_shutdown: "hibernate-shutdown";
     hibernate_swap_file: "hibernate-swap-file";
+    hibernate_swap_file_refused: "hibernate-swap-file-refused";
     hibernate_swap_too_small: "hibernate-swap-too-small";
     hibernate_test_resume: "hibernate-test-resume";
     hibernate_two_swaps: "hibernate-two-swaps";
@@ -60,6 +61,7 @@ library! {
     image_full: "image-full";
     image_on_own_disk: "image-on-own-disk";
     jump_and_back: "jump-and-back";
+    jump_swapped: "jump-swapped";
     kexec: "kexec";
     pm_test: "pm-test";
     power_lost_in_s3: "power-lost-in-s3";
