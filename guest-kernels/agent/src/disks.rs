@@ -36,13 +36,25 @@ pub fn open(path: &str) -> Result<File, Failure> {
     OpenOptions::new().read(true).write(true).open(path).while_doing(|| format!("opening {path}"))
 }
 
+/// Size in bytes. A disk that is still being probed may be there with none (NVMe shows its name before its size).
+fn size(file: &File, disk: &str) -> Result<u64, Failure> {
+    let begun = Instant::now();
+    loop {
+        let bytes = ioctl::device_bytes(file).while_doing(|| format!("asking for the size of {disk}"))?;
+        if bytes > 0 || begun.elapsed() >= APPEARS_WITHIN {
+            return Ok(bytes);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 /// Writes an MBR and makes the kernel read it.
 ///
 /// # Errors
 /// If the partitions do not fit, or one of the disk is in use.
 pub fn partition(disk: &str, partitions: &[Partition]) -> Result<(), Failure> {
     let file = open(disk)?;
-    let bytes = ioctl::device_bytes(&file).while_doing(|| format!("asking for the size of {disk}"))?;
+    let bytes = size(&file, disk)?;
     let sector = boot_sector(partitions, bytes).map_err(|text| failure(format!("{disk}: {text}")))?;
     let writing = || format!("writing the partition table of {disk}");
     file.write_all_at(&sector, 0).while_doing(writing)?;
