@@ -95,7 +95,13 @@ pub struct Bar {
 
 impl Bar {
     fn offset(&self) -> u8 {
-        offset::BARS + 4 * self.index
+        // A snapshot may say anything of the index: what lies beyond the registers decodes nothing that matters.
+        self.index.saturating_mul(4).saturating_add(offset::BARS)
+    }
+
+    /// The upper half of one that is 64 bits wide.
+    fn upper_offset(&self) -> u8 {
+        self.offset().saturating_add(4)
     }
 }
 
@@ -150,8 +156,8 @@ impl ConfigSpace {
             space.set(bar.offset(), bar.address as u32 | kind);
             space.set_masks(bar.offset(), !(bar.size.wrapping_sub(1)), 0);
             if bar.width == BarWidth::Bits64 {
-                space.set(bar.offset() + 4, (bar.address >> 32) as u32);
-                space.set_masks(bar.offset() + 4, u32::MAX, 0);
+                space.set(bar.upper_offset(), (bar.address >> 32) as u32);
+                space.set_masks(bar.upper_offset(), u32::MAX, 0);
             }
         }
         space
@@ -223,7 +229,7 @@ impl ConfigSpace {
         self.bars.iter().find_map(|bar| {
             let high = match bar.width {
                 BarWidth::Bits32 => 0,
-                BarWidth::Bits64 => self.word(bar.offset() + 4),
+                BarWidth::Bits64 => self.word(bar.upper_offset()),
             };
             let low = self.word(bar.offset()) & !0xf;
             let within = address.wrapping_sub(u64::from(high) << 32 | u64::from(low));

@@ -39,11 +39,21 @@ pub(super) struct CompletionQueue {
     reserved: u32,
 }
 
+/// From one entry to another, around the end. A queue out of a snapshot may have any numbers; one without entries goes nowhere.
+fn distance(from: u32, to: u32, entries: u32) -> u32 {
+    to.wrapping_add(entries).wrapping_sub(from).checked_rem(entries).unwrap_or_default()
+}
+
+/// The entry behind one.
+fn next(entry: u32, entries: u32) -> u32 {
+    entry.wrapping_add(1).checked_rem(entries).unwrap_or_default()
+}
+
 impl CompletionQueue {
     /// Entries that are free and not promised; one always stays free (4.1.2).
     fn free(&self) -> u32 {
-        let used = (self.tail + self.entries - self.head) % self.entries;
-        (self.entries - 1).saturating_sub(used).saturating_sub(self.reserved)
+        let used = distance(self.head, self.tail, self.entries);
+        self.entries.saturating_sub(1).saturating_sub(used).saturating_sub(self.reserved)
     }
 
     fn has_news(&self) -> bool {
@@ -112,8 +122,8 @@ impl Queues {
         } else {
             let queue = self.completion.get_mut(&number).ok_or(DoorbellError::NoQueue)?;
             // A head moves over what was written only.
-            let used = (queue.tail + queue.entries - queue.head) % queue.entries;
-            let moved = (value + queue.entries - queue.head) % queue.entries;
+            let used = distance(queue.head, queue.tail, queue.entries);
+            let moved = distance(queue.head, value, queue.entries);
             if value < queue.entries && moved > used {
                 return Err(DoorbellError::Value);
             }
@@ -147,7 +157,7 @@ impl Queues {
         let mut bytes = [0; command::BYTES];
         let address = queue.base.wrapping_add(u64::from(queue.head) * command::BYTES as u64);
         ram.read(address, &mut bytes).map_err(|_| NotMemory)?;
-        queue.head = (queue.head + 1) % queue.entries;
+        queue.head = next(queue.head, queue.entries);
         if let Some(completion) = self.completion.get_mut(&queue.completion) {
             completion.reserved += 1;
         }
@@ -175,7 +185,7 @@ impl Queues {
         let address = queue.base.wrapping_add(u64::from(queue.tail) * COMPLETION);
         ram.write(address, &entry).map_err(|_| NotMemory)?;
         queue.reserved = queue.reserved.saturating_sub(1);
-        queue.tail = (queue.tail + 1) % queue.entries;
+        queue.tail = next(queue.tail, queue.entries);
         if queue.tail == 0 {
             queue.phase = !queue.phase;
         }
