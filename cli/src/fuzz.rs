@@ -69,7 +69,6 @@ struct Report<'a> {
     scenario: &'a str,
     seed: u64,
     points: usize,
-    tested: usize,
     skipped: usize,
     decided: u64,
     executed: u64,
@@ -123,7 +122,6 @@ pub fn run(arguments: &Fuzz, quiet: bool) -> Result<ExitCode, Vec<Failure>> {
             scenario: &case.name,
             seed: case.scenario.machine.config.seed,
             points: progress.points.total(),
-            tested: progress.points.total(),
             skipped: 0,
             decided: progress.effort.decided,
             executed: progress.effort.executed,
@@ -166,10 +164,10 @@ impl Live {
 
 /// What came of it, the answer last.
 fn conclusion(name: &str, explored: &Explored, seconds: f64) -> String {
-    let Explored { progress, is_exhausted, outcomes, findings } = explored;
+    let Explored { progress, tested, is_exhausted, outcomes, findings } = explored;
     let Progress { points, listed, states, effort, undecided, .. } = progress;
     let mut text = format!(
-        "cut points   {} (disk {}, power {}, phases {})   0 skipped\n",
+        "cut points   {} (disk {}, power {}, phases {})   0 skipped, {tested} decided to the last state\n",
         points.total(),
         points.disk,
         points.power,

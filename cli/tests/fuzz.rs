@@ -47,7 +47,9 @@ fn what_linux_does_not_order_is_found() {
     assert!(said.lines().last().unwrap().starts_with("FOUND   hibernates"), "{said}");
     let report: serde_json::Value = serde_json::from_slice(&std::fs::read(json).unwrap()).unwrap();
     assert_eq!(report["skipped"], 0);
-    assert_eq!(report["points"], report["tested"]);
+    // The budget ends it while states around the header are open; before it there is nothing to resume, and all is decided.
+    let count = |what: &str| report[what].as_u64().unwrap();
+    assert!(count("tested") > count("points") / 2 && count("tested") <= count("points"), "{report:#}");
     assert!(report["decided"].as_u64().unwrap() > 10 * report["executed"].as_u64().unwrap(), "{report:#}");
     let findings = report["findings"].as_array().unwrap();
     let smallest = findings.iter().find(|finding| finding["weakest_fault"] == "cut only").unwrap();

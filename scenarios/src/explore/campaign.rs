@@ -1,5 +1,7 @@
 //! A scenario explored: recorded once, cut everywhere, and every state of the family booted until all is decided or somebody says stop.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use devices::disk::BaseError;
 use serde::Serialize;
 use thiserror::Error;
@@ -93,6 +95,8 @@ impl Points {
 pub struct Explored {
     /// How far it came.
     pub progress: Progress,
+    /// Cut points of which every listed state is decided.
+    pub tested: usize,
     /// Whether everything of the family is decided.
     pub is_exhausted: bool,
     /// How many states end in which way.
@@ -170,7 +174,7 @@ pub fn explore(
     let judge = Judge::new(&record, &cuts, signature)?;
     let family = Family::of(&record, &cuts, depth)?;
     let mut findings = Findings::default();
-    let mut outcomes: std::collections::BTreeMap<Outcome, u64> = std::collections::BTreeMap::new();
+    let mut outcomes: BTreeMap<Outcome, u64> = BTreeMap::new();
     let Some(first) = family.states.first() else { return Err(ExploreError::Nothing) };
     let machine = Lab::after_cut(scenario, kernels, &first.disks)?;
     let device = Lab::new(scenario, kernels)?.device(place.disk, place.partition);
@@ -196,11 +200,17 @@ pub fn explore(
         progress.undecided = tree.undecided();
         progress.findings = findings.iter().count();
     }
+    let open: BTreeSet<usize> = tree
+        .undecided_states()
+        .filter_map(|number| family.states.get(number))
+        .flat_map(|state| state.origins.iter().map(|origin| origin.cut))
+        .collect();
+    let tested = cuts.len().saturating_sub(open.len());
     let found = findings
         .iter()
         .map(|finding| found(finding, &judge, &cuts, &record, &place))
         .collect::<Result<Vec<_>, _>>()?;
-    Ok(Explored { progress, is_exhausted, outcomes: outcomes.into_iter().collect(), findings: found })
+    Ok(Explored { tested, progress, is_exhausted, outcomes: outcomes.into_iter().collect(), findings: found })
 }
 
 /// What is known to fail without any cut, as the order of writes, does not keep anybody from cutting; a run that did not come to its end does.

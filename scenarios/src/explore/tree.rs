@@ -166,6 +166,11 @@ impl<'a> Tree<'a> {
         self.open.iter().map(|node| node.states.len()).sum()
     }
 
+    /// Their numbers.
+    pub fn undecided_states(&self) -> impl Iterator<Item = usize> + '_ {
+        self.open.iter().flat_map(|node| node.states.iter().copied())
+    }
+
     /// Executes one boot to its end; None if all is decided.
     ///
     /// # Errors
