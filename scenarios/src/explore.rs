@@ -10,4 +10,6 @@ pub mod family;
 pub mod judge;
 pub mod recovery;
 pub mod replay;
+pub mod set;
+pub mod survey;
 pub mod tree;

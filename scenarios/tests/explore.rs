@@ -11,6 +11,7 @@ use scenarios::explore::family::{Depth, Family};
 use scenarios::explore::judge::{Findings, Judge, Signature};
 use scenarios::explore::recovery::{Outcome, Plan, Recovery};
 use scenarios::explore::replay::Replay;
+use scenarios::explore::set::Set;
 use scenarios::explore::tree::{Leaf, Tree};
 use scenarios::kernels::{Kernels, Loaded};
 use scenarios::lab::{Lab, Trouble};
@@ -79,10 +80,10 @@ impl Explored {
     }
 
     fn leaves(&self, family: &Family, chosen: Vec<usize>) -> Vec<Leaf> {
-        let first = chosen.first().copied().unwrap();
-        let machine = Lab::after_cut(&self.scenario, &self.kernels, &family.states[first].disks).unwrap();
+        let machine = Lab::after_cut(&self.scenario, &self.kernels, &family.states[0].disks).unwrap();
         let plan = Plan { resume_from: None, has_workloads: true };
-        let mut tree = Tree::new(family, chosen, machine, Recovery::new(plan));
+        let mut tree = Tree::new(family, machine, Recovery::new(plan)).unwrap();
+        tree.begin(Set::Listed(chosen));
         std::iter::from_fn(|| tree.next_leaf().unwrap()).collect()
     }
 }
@@ -147,7 +148,7 @@ fn what_is_decided_together_is_what_each_does_alone() {
     let chosen: Vec<usize> =
         (0..family.states.len()).filter(|state| state % step == 0 || plain(state)).collect();
     let leaves = explored.leaves(&family, chosen.clone());
-    let decided: usize = leaves.iter().map(|leaf| leaf.states.len()).sum();
+    let decided: usize = leaves.iter().map(|leaf| leaf.set.listed().len()).sum();
     assert_eq!(decided, chosen.len());
     assert!(leaves.len() < chosen.len(), "nothing is shared");
     let place = places(&explored.scenario, Use::Swap).remove(0);
@@ -155,7 +156,7 @@ fn what_is_decided_together_is_what_each_does_alone() {
     let judge = Judge::new(&record, &cuts, signature).unwrap();
     let mut findings = Findings::default();
     for leaf in &leaves {
-        findings.add(&judge, &family, &cuts, &leaf.states, &leaf.outcome).unwrap();
+        findings.add(&judge, &family, &cuts, leaf.set.listed(), &leaf.outcome).unwrap();
     }
     let found: Vec<_> =
         findings.iter().map(|finding| (finding.class.clause.as_str(), finding.origin.lost)).collect();
@@ -165,9 +166,10 @@ fn what_is_decided_together_is_what_each_does_alone() {
     for wanted in [Outcome::Cold, Outcome::Resumed] {
         assert!(outcomes.contains(&&wanted), "{wanted:?} is not among {outcomes:?}");
     }
-    for leaf in leaves.iter().filter(|leaf| leaf.states.len() > 1 || leaf.outcome == Outcome::Resumed).take(6)
+    for leaf in
+        leaves.iter().filter(|leaf| leaf.set.listed().len() > 1 || leaf.outcome == Outcome::Resumed).take(6)
     {
-        let state = *leaf.states.last().unwrap();
+        let state = *leaf.set.listed().last().unwrap();
         let alone = explored.leaves(&family, vec![state]);
         assert_eq!(alone.len(), 1);
         assert_eq!(alone[0].outcome, leaf.outcome, "state {state}");

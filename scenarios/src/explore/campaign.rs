@@ -1,25 +1,25 @@
 //! A scenario explored: recorded once, cut everywhere, and every state of the family booted until all is decided or somebody says stop.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use devices::disk::BaseError;
 use serde::Serialize;
 use thiserror::Error;
 use vmm::MachineError;
 
-use super::cuts::{Cut, Kind, cuts};
-use super::family::{Choice, Depth, Family};
-use super::judge::{Finding, Findings, Judge, Signature};
-use super::recovery::{Outcome, Plan, Recovery};
+use super::cuts::{Cut, Kind};
+use super::family::{Choice, Depth};
+use super::judge::{Finding, Findings, Judge};
+use super::recovery::Outcome;
 use super::replay::Replay;
-use super::tree::{Effort, Tree};
+use super::survey::{Recording, Survey};
+use super::tree::Effort;
 use crate::checks::Record;
 use crate::checks::record::{Place, places};
 use crate::kernels::Kernels;
-use crate::lab::{Lab, Trouble};
-use crate::language::{Scenario, Step, Use};
-use crate::report::Report;
-use crate::run::{self, Listener};
+use crate::lab::Trouble;
+use crate::language::{Scenario, Use};
+use crate::run::Listener;
 
 const SECTORS_OF_A_PAGE: u64 = 8;
 
@@ -157,75 +157,51 @@ pub fn explore(
     listener: &mut dyn Listener,
     mut goes_on: impl FnMut(&Progress) -> bool,
 ) -> Result<Explored, ExploreError> {
-    let hibernates = scenario.steps.iter().any(|step| matches!(step.step, Step::Hibernate { .. }));
-    let place = places(scenario, Use::Swap).into_iter().next().filter(|_| hibernates);
-    let place = place.ok_or(ExploreError::Nothing)?;
-    if !scenario.power.is_empty() {
-        return Err(ExploreError::Run("has power events of its own: exploration brings them".into()));
-    }
-    let finished = run::run(name, scenario, kernels, listener);
-    passed(&finished.report)?;
-    let record = Record { scenario, history: &finished.history, logs: &finished.logs };
-    let mut cuts = cuts(&record, 0..record.entries().len());
-    // Before the first hibernation there is nothing to lose but what any boot loses.
-    let first = cuts.iter().position(|cut| cut.step == "hibernate").unwrap_or_default();
-    cuts.drain(..first);
-    let signature = Signature { disk: place.disk, page: place.bytes.start };
-    let judge = Judge::new(&record, &cuts, signature)?;
-    let family = Family::of(&record, &cuts, depth)?;
+    let recording = Recording::of(name, scenario, kernels, listener)?;
+    let survey = Survey::of(&recording, depth)?;
+    let Survey { cuts, family, judge, swap, .. } = &survey;
     let mut findings = Findings::default();
     let mut outcomes: BTreeMap<Outcome, u64> = BTreeMap::new();
-    let Some(first) = family.states.first() else { return Err(ExploreError::Nothing) };
-    let machine = Lab::after_cut(scenario, kernels, &first.disks)?;
-    let device = Lab::new(scenario, kernels)?.device(place.disk, place.partition);
-    let resume_from = kernels.primary.has_modules().then_some(device);
-    let plan = Plan { resume_from, has_workloads: !scenario.workloads.is_empty() };
-    let mut tree = Tree::new(&family, (0..family.states.len()).collect(), machine, Recovery::new(plan));
     let mut progress = Progress {
-        points: Points::of(&cuts),
+        points: Points::of(cuts),
         listed: family.listed,
         states: family.states.len(),
         undecided: family.states.len(),
         ..Progress::default()
     };
+    let mut worker = survey.worker()?;
+    let mut units = survey.units().into_iter();
     let mut is_exhausted = false;
     while goes_on(&progress) {
-        let Some(leaf) = tree.next_leaf()? else {
-            is_exhausted = true;
-            break;
+        let leaf = match worker.next_leaf()? {
+            Some(leaf) => leaf,
+            None => match units.next() {
+                Some(unit) => {
+                    worker.begin(unit.set);
+                    continue;
+                }
+                None => {
+                    is_exhausted = true;
+                    break;
+                }
+            },
         };
-        findings.add(&judge, &family, &cuts, &leaf.states, &leaf.outcome)?;
-        *outcomes.entry(leaf.outcome).or_default() += leaf.states.len() as u64;
-        progress.effort = tree.effort();
-        progress.undecided = tree.undecided();
+        let states = leaf.set.listed();
+        findings.add(judge, family, cuts, states, &leaf.outcome)?;
+        *outcomes.entry(leaf.outcome.clone()).or_default() += states.len() as u64;
+        progress.effort = worker.tree().effort();
+        progress.undecided -= states.len();
         progress.findings = findings.iter().count();
     }
-    let open: BTreeSet<usize> = tree
-        .undecided_states()
-        .filter_map(|number| family.states.get(number))
-        .flat_map(|state| state.origins.iter().map(|origin| origin.cut))
-        .collect();
+    let left = units.flat_map(|unit| unit.set.listed().to_vec());
+    let open = survey.cuts_of(worker.tree().undecided_states().chain(left));
     let tested = cuts.len().saturating_sub(open.len());
+    let record = recording.record();
     let found = findings
         .iter()
-        .map(|finding| found(finding, &judge, &cuts, &record, &place))
+        .map(|finding| found(finding, judge, cuts, &record, swap))
         .collect::<Result<Vec<_>, _>>()?;
     Ok(Explored { tested, progress, is_exhausted, outcomes: outcomes.into_iter().collect(), findings: found })
-}
-
-/// What is known to fail without any cut, as the order of writes, does not keep anybody from cutting; a run that did not come to its end does.
-fn passed(report: &Report) -> Result<(), ExploreError> {
-    use crate::checks::{Oracle, Status};
-    let stopped =
-        report.checks.iter().find(|check| check.status == Status::Fail && check.oracle == Oracle::O9);
-    match (&report.broken, &report.skipped, stopped) {
-        (Some(why), _, _) | (None, Some(why), _) => Err(ExploreError::Run(why.clone())),
-        (None, None, Some(check)) => {
-            let what = check.evidence.first().map_or(check.clause.about(), String::as_str);
-            Err(ExploreError::Run(format!("does not come to its end: {what}")))
-        }
-        (None, None, None) => Ok(()),
-    }
 }
 
 fn found(

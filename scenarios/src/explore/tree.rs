@@ -7,7 +7,7 @@
 //!
 //! Sound because a boot depends on the disks through what it reads alone: times and numbers of requests depend on kinds, sectors and lengths.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use devices::disk::{BLOCK, BaseError, Extent, SECTOR};
@@ -17,14 +17,15 @@ use vmm::{Limit, Machine, MachineError, Snapshot};
 
 use super::family::{Family, State};
 use super::recovery::{Outcome, Recovery};
+use super::set::{Face, Place, Set};
 
 const SECTORS: u64 = BLOCK / SECTOR;
 
 /// States with one outcome.
 #[derive(Debug, Clone)]
 pub struct Leaf {
-    /// Numbers of the states.
-    pub states: Vec<usize>,
+    /// They.
+    pub set: Set,
     /// What came of them.
     pub outcome: Outcome,
     /// Instructions from the last parting to the end.
@@ -114,11 +115,14 @@ impl Observer for Ears {
 }
 
 /// A boot under way, for the states that were the same so far.
+#[derive(Clone)]
 struct Node {
     snapshot: Arc<Snapshot>,
-    states: Vec<usize>,
+    set: Set,
     /// Whose contents the machine's disks have where nobody looked.
-    face: usize,
+    face: Face,
+    /// Blocks of the read that the machine stands before, by which the states have yet to be parted.
+    reads: Vec<Place>,
     recovery: Recovery,
     ears: Ears,
 }
@@ -128,7 +132,7 @@ struct Node {
 pub struct Effort {
     /// Boots that came to their end.
     pub executed: u64,
-    /// States they decide.
+    /// Listed states they decide.
     pub decided: u64,
     /// Partings.
     pub forks: u64,
@@ -136,24 +140,56 @@ pub struct Effort {
     pub instructions: u64,
 }
 
+impl std::ops::AddAssign for Effort {
+    fn add_assign(&mut self, other: Self) {
+        self.executed += other.executed;
+        self.decided += other.decided;
+        self.forks += other.forks;
+        self.instructions += other.instructions;
+    }
+}
+
 /// A tree that is being searched.
 pub struct Tree<'a> {
     states: &'a [State],
     machine: Machine,
+    /// The boot up to the first read in which any two states may differ: the same for all of them.
+    trunk: Node,
     open: Vec<Node>,
     effort: Effort,
 }
 
+/// How a stretch of a boot ended.
+enum Stretch {
+    /// Before a read of these blocks.
+    Reads(Vec<Place>),
+    Over(Outcome),
+}
+
 impl<'a> Tree<'a> {
-    /// A machine that is about to boot, with the contents of the first of these states on its disks.
-    pub fn new(family: &'a Family, chosen: Vec<usize>, mut machine: Machine, recovery: Recovery) -> Self {
+    /// A machine that is about to boot, with the contents of the first state of the family on its disks. Boots it until something is
+    /// read that may differ between states.
+    ///
+    /// # Errors
+    /// [`MachineError`].
+    pub fn new(family: &'a Family, mut machine: Machine, recovery: Recovery) -> Result<Self, MachineError> {
         let differ = Arc::new(family.touched.clone());
         let written = vec![BTreeSet::new(); differ.len()];
         let ears = Ears { differ, written, ..Ears::default() };
-        let face = chosen.first().copied().unwrap_or_default();
-        let snapshot = machine.snapshot();
-        let open = vec![Node { snapshot, states: chosen, face, recovery, ears }];
-        Self { states: &family.states, machine, open, effort: Effort::default() }
+        let set = Set::Listed(vec![0]);
+        let (snapshot, face) = (machine.snapshot(), set.face());
+        let mut trunk = Node { snapshot, set, face, reads: Vec::new(), recovery, ears };
+        let mut effort = Effort::default();
+        if let Stretch::Reads(reads) = stretch(&mut machine, &mut trunk, &mut effort) {
+            trunk.reads = reads;
+            trunk.snapshot = machine.snapshot();
+        }
+        Ok(Self { states: &family.states, machine, trunk, open: Vec::new(), effort })
+    }
+
+    /// These states are to be decided as well.
+    pub fn begin(&mut self, set: Set) {
+        self.open.push(Node { set, ..self.trunk.clone() });
     }
 
     /// What it took so far.
@@ -161,14 +197,14 @@ impl<'a> Tree<'a> {
         self.effort
     }
 
-    /// States that are not decided yet.
+    /// Listed states that are not decided yet.
     pub fn undecided(&self) -> usize {
-        self.open.iter().map(|node| node.states.len()).sum()
+        self.open.iter().map(|node| node.set.listed().len()).sum()
     }
 
     /// Their numbers.
     pub fn undecided_states(&self) -> impl Iterator<Item = usize> + '_ {
-        self.open.iter().flat_map(|node| node.states.iter().copied())
+        self.open.iter().flat_map(|node| node.set.listed().iter().copied())
     }
 
     /// Executes one boot to its end; None if all is decided.
@@ -178,97 +214,89 @@ impl<'a> Tree<'a> {
     pub fn next_leaf(&mut self) -> Result<Option<Leaf>, MachineError> {
         let Some(mut node) = self.open.pop() else { return Ok(None) };
         self.machine.restore(&node.snapshot)?;
-        let representative = node.states.first().copied().unwrap_or_default();
-        self.show(&node.ears, node.face, representative)?;
-        node.face = representative;
-        let begun = self.machine.instructions();
-        loop {
-            node.recovery.speak(&mut self.machine, &mut node.ears);
-            let limit = Limit { time: Some(node.recovery.until()), instructions: None };
-            let stop = self.machine.run(limit, &mut node.ears);
-            if let Some((disk, request)) = node.ears.zeroes.take() {
-                let changes = self.machine.board().pci.disks().nth(disk);
-                let changes = changes.into_iter().flat_map(|disk| disk.changes());
-                let of_request = changes.filter(|change| change.request == request);
-                let extents: Vec<Extent> = of_request.map(|change| change.extent).collect();
-                extents.iter().for_each(|extent| node.ears.note_written(disk, *extent));
+        let snapshot = Arc::clone(&node.snapshot);
+        self.part(&mut node, Some(snapshot))?;
+        let begun = self.effort.instructions;
+        let outcome = loop {
+            match stretch(&mut self.machine, &mut node, &mut self.effort) {
+                Stretch::Reads(reads) => {
+                    node.reads = reads;
+                    self.part(&mut node, None)?;
+                }
+                Stretch::Over(outcome) => break outcome,
             }
-            if let Some((disk, extent)) = node.ears.read.take() {
-                self.part(&mut node, disk, extent)?;
-            }
-            node.recovery.hear(stop, self.machine.now(), &mut node.ears);
-            if let Some(outcome) = node.recovery.outcome() {
-                let instructions = self.machine.instructions().saturating_sub(begun);
-                self.effort.executed += 1;
-                self.effort.decided += node.states.len() as u64;
-                self.effort.instructions += instructions;
-                let console = node.ears.console();
-                let lines: Vec<&str> = console.lines().collect();
-                let tail =
-                    lines[lines.len().saturating_sub(12)..].iter().map(|line| (*line).to_owned()).collect();
-                return Ok(Some(Leaf {
-                    states: node.states,
-                    outcome: outcome.clone(),
-                    instructions,
-                    console: tail,
-                }));
-            }
-        }
+        };
+        self.effort.executed += 1;
+        self.effort.decided += node.set.listed().len() as u64;
+        let console = node.ears.console();
+        let lines: Vec<&str> = console.lines().collect();
+        let tail = lines[lines.len().saturating_sub(12)..].iter().map(|line| (*line).to_owned()).collect();
+        let instructions = self.effort.instructions.saturating_sub(begun);
+        Ok(Some(Leaf { set: node.set, outcome, instructions, console: tail }))
     }
 
-    /// The states of a node that differ in what is read part from those that are as its face.
-    fn part(&mut self, node: &mut Node, disk: usize, extent: Extent) -> Result<(), MachineError> {
-        let blocks = node.ears.open_blocks(disk, extent);
-        let contents = |state: &usize| -> Vec<Option<[u8; 32]>> {
-            let media = self.states.get(*state).and_then(|state| state.disks.get(disk));
-            blocks.iter().map(|block| media.and_then(|media| media.block_hash(*block))).collect()
-        };
-        let mut classes: BTreeMap<Vec<Option<[u8; 32]>>, Vec<usize>> = BTreeMap::new();
-        for state in &node.states {
-            classes.entry(contents(state)).or_default().push(*state);
-        }
-        let own = contents(&node.face);
-        node.states = classes.remove(&own).unwrap_or_default();
-        if classes.is_empty() {
-            return Ok(());
-        }
-        let snapshot = self.machine.snapshot();
-        // Taken from the end: first those in which the least is lost.
-        let least = |states: &Vec<usize>| {
-            let origins =
-                states.iter().filter_map(|state| self.states.get(*state)).flat_map(|state| &state.origins);
-            origins.map(|origin| origin.lost).min()
-        };
-        let mut classes: Vec<Vec<usize>> = classes.into_values().collect();
-        classes.sort_by_key(|states| std::cmp::Reverse(least(states)));
-        for states in classes {
+    /// The machine stands before a read, as in this snapshot if there is one: states of the node that differ in what is read part from
+    /// those that are as its face, which go on.
+    fn part(&mut self, node: &mut Node, mut snapshot: Option<Arc<Snapshot>>) -> Result<(), MachineError> {
+        let reads = std::mem::take(&mut node.reads);
+        for (set, reads) in node.set.part(self.states, &reads) {
             self.effort.forks += 1;
             let (recovery, ears) = (node.recovery.clone(), node.ears.clone());
-            self.open.push(Node { snapshot: Arc::clone(&snapshot), states, face: node.face, recovery, ears });
+            let snapshot = Arc::clone(snapshot.get_or_insert_with(|| self.machine.snapshot()));
+            self.open.push(Node { snapshot, set, face: node.face.clone(), reads, recovery, ears });
         }
+        let face = node.set.face();
+        self.show(&node.ears, &node.face, &face)?;
+        node.face = face;
         Ok(())
     }
 
     /// The machine's disks have the contents of another state, where nobody looked or wrote.
-    fn show(&mut self, ears: &Ears, from: usize, to: usize) -> Result<(), BaseError> {
-        let (Some(from), Some(to)) = (self.states.get(from), self.states.get(to)) else { return Ok(()) };
+    fn show(&mut self, ears: &Ears, from: &Face, to: &Face) -> Result<(), BaseError> {
         let disks = self.machine.board_mut().pci.disks_mut();
-        for (number, disk) in disks.enumerate().take(to.disks.len()) {
-            let (Some(old), Some(new), Some(differ)) =
-                (from.disks.get(number), to.disks.get(number), ears.differ.get(number))
-            else {
-                continue;
-            };
-            for block in differ.iter().filter(|block| old.block_hash(**block) != new.block_hash(**block)) {
-                let written = ears.written.get(number);
+        for ((number, disk), (differ, written)) in
+            disks.enumerate().zip(ears.differ.iter().zip(&ears.written))
+        {
+            for block in differ {
+                let place = (number, *block);
+                if from.agrees(to, self.states, place) {
+                    continue;
+                }
+                let Some(media) = to.media(self.states, place) else { continue };
                 let sectors = block * SECTORS..(block + 1) * SECTORS;
-                for sector in
-                    sectors.filter(|sector| !written.is_some_and(|written| written.contains(sector)))
-                {
-                    disk.substitute(Extent { sector, sectors: 1 }, new)?;
+                for sector in sectors.filter(|sector| !written.contains(sector)) {
+                    disk.substitute(Extent { sector, sectors: 1 }, media)?;
                 }
             }
         }
         Ok(())
     }
+}
+
+/// Runs until something is read in which states may differ, or it is over.
+fn stretch(machine: &mut Machine, node: &mut Node, effort: &mut Effort) -> Stretch {
+    let begun = machine.instructions();
+    let end = loop {
+        if let Some(outcome) = node.recovery.outcome() {
+            break Stretch::Over(outcome.clone());
+        }
+        node.recovery.speak(machine, &mut node.ears);
+        let limit = Limit { time: Some(node.recovery.until()), instructions: None };
+        let stop = machine.run(limit, &mut node.ears);
+        if let Some((disk, request)) = node.ears.zeroes.take() {
+            let changes = machine.board().pci.disks().nth(disk);
+            let changes = changes.into_iter().flat_map(|disk| disk.changes());
+            let of_request = changes.filter(|change| change.request == request);
+            let extents: Vec<Extent> = of_request.map(|change| change.extent).collect();
+            extents.iter().for_each(|extent| node.ears.note_written(disk, *extent));
+        }
+        let read = node.ears.read.take();
+        node.recovery.hear(stop, machine.now(), &mut node.ears);
+        if let Some((disk, extent)) = read {
+            let blocks = node.ears.open_blocks(disk, extent);
+            break Stretch::Reads(blocks.into_iter().map(|block| (disk, block)).collect());
+        }
+    };
+    effort.instructions += machine.instructions().saturating_sub(begun);
+    end
 }

@@ -1,0 +1,181 @@
+//! A scenario before the first boot after a cut: recorded once, its cuts and their states listed, and what is legal after each.
+
+use std::collections::BTreeSet;
+
+use super::campaign::ExploreError;
+use super::cuts::{Cut, cuts};
+use super::family::{Depth, Family};
+use super::judge::{Judge, Signature};
+use super::recovery::{Plan, Recovery};
+use super::set::Set;
+use super::tree::{Leaf, Tree};
+use crate::checks::Record;
+use crate::checks::record::{Place, places};
+use crate::kernels::Kernels;
+use crate::lab::Lab;
+use crate::language::{Scenario, Step, Use};
+use crate::report::Report;
+use crate::run::{self, Finished, Listener};
+
+/// States of one unit at most: what is lost when a campaign is interrupted, and what one worker does while others do other units.
+const UNIT: usize = 4096;
+
+/// A scenario that was recorded.
+pub struct Recording<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// It.
+    pub scenario: &'a Scenario,
+    /// What boots in it.
+    pub kernels: &'a Kernels,
+    /// Its run without any cut.
+    pub finished: Finished,
+}
+
+impl<'a> Recording<'a> {
+    /// Runs it, once.
+    ///
+    /// # Errors
+    /// [`ExploreError`]: it cannot be explored, or does not come to its end.
+    pub fn of(
+        name: &'a str,
+        scenario: &'a Scenario,
+        kernels: &'a Kernels,
+        listener: &mut dyn Listener,
+    ) -> Result<Self, ExploreError> {
+        swap(scenario)?;
+        if !scenario.power.is_empty() {
+            return Err(ExploreError::Run("has power events of its own: exploration brings them".into()));
+        }
+        let finished = run::run(name, scenario, kernels, listener);
+        passed(&finished.report)?;
+        Ok(Self { name, scenario, kernels, finished })
+    }
+
+    /// For those who judge it.
+    pub fn record(&self) -> Record<'_> {
+        Record { scenario: self.scenario, history: &self.finished.history, logs: &self.finished.logs }
+    }
+}
+
+/// Where the image goes.
+fn swap(scenario: &Scenario) -> Result<Place, ExploreError> {
+    let hibernates = scenario.steps.iter().any(|step| matches!(step.step, Step::Hibernate { .. }));
+    places(scenario, Use::Swap).into_iter().next().filter(|_| hibernates).ok_or(ExploreError::Nothing)
+}
+
+/// A piece of work that follows from recording and options alone, so that any worker anywhere can do it.
+#[derive(Debug, Clone)]
+pub struct Unit {
+    /// Counts from 0, the most promising first.
+    pub number: usize,
+    /// What is to be decided.
+    pub set: Set,
+}
+
+/// All that is known before the first boot after a cut.
+pub struct Survey<'a> {
+    /// What was recorded.
+    pub recording: &'a Recording<'a>,
+    /// Where the power may fail.
+    pub cuts: Vec<Cut>,
+    /// What may be on the disks then.
+    pub family: Family,
+    /// What is legal.
+    pub judge: Judge,
+    /// Where the image goes.
+    pub swap: Place,
+}
+
+impl<'a> Survey<'a> {
+    /// Of a recorded run.
+    ///
+    /// # Errors
+    /// [`ExploreError`].
+    pub fn of(recording: &'a Recording<'a>, depth: Depth) -> Result<Self, ExploreError> {
+        let record = recording.record();
+        let swap = swap(recording.scenario)?;
+        let mut cuts = cuts(&record, 0..record.entries().len());
+        // Before the first hibernation there is nothing to lose but what any boot loses.
+        let first = cuts.iter().position(|cut| cut.step == "hibernate").unwrap_or_default();
+        cuts.drain(..first);
+        let judge = Judge::new(&record, &cuts, Signature { disk: swap.disk, page: swap.bytes.start })?;
+        let family = Family::of(&record, &cuts, depth)?;
+        if family.states.is_empty() {
+            return Err(ExploreError::Nothing);
+        }
+        Ok(Self { recording, cuts, family, judge, swap })
+    }
+
+    /// What there is to do, the most promising first: states in which little is lost.
+    pub fn units(&self) -> Vec<Unit> {
+        let lost = |number: &usize| {
+            let state = self.family.states.get(*number);
+            state.into_iter().flat_map(|state| &state.origins).map(|origin| origin.lost).min()
+        };
+        let mut numbers: Vec<usize> = (0..self.family.states.len()).collect();
+        numbers.sort_by_key(|number| (lost(number), *number));
+        let sets = numbers.chunks(UNIT).map(|states| Set::Listed(states.to_vec()));
+        (0..).zip(sets).map(|(number, set)| Unit { number, set }).collect()
+    }
+
+    /// Somebody who executes boots: a machine of its own.
+    ///
+    /// # Errors
+    /// [`ExploreError`].
+    pub fn worker(&self) -> Result<Worker<'_>, ExploreError> {
+        let Recording { scenario, kernels, .. } = self.recording;
+        let Some(first) = self.family.states.first() else { return Err(ExploreError::Nothing) };
+        let machine = Lab::after_cut(scenario, kernels, &first.disks)?;
+        let device = Lab::new(scenario, kernels)?.device(self.swap.disk, self.swap.partition);
+        let resume_from = kernels.primary.has_modules().then_some(device);
+        let plan = Plan { resume_from, has_workloads: !scenario.workloads.is_empty() };
+        Ok(Worker { tree: Tree::new(&self.family, machine, Recovery::new(plan))? })
+    }
+
+    /// Cut points of which a listed state is among these.
+    pub fn cuts_of(&self, states: impl Iterator<Item = usize>) -> BTreeSet<usize> {
+        let states = states.filter_map(|number| self.family.states.get(number));
+        states.flat_map(|state| state.origins.iter().map(|origin| origin.cut)).collect()
+    }
+}
+
+/// Executes boots.
+pub struct Worker<'a> {
+    tree: Tree<'a>,
+}
+
+impl<'a> Worker<'a> {
+    /// Begins a unit, or what is left of it.
+    pub fn begin(&mut self, set: Set) {
+        self.tree.begin(set);
+    }
+
+    /// Executes one boot to its end; None if the unit is done.
+    ///
+    /// # Errors
+    /// [`ExploreError`].
+    pub fn next_leaf(&mut self) -> Result<Option<Leaf>, ExploreError> {
+        Ok(self.tree.next_leaf()?)
+    }
+
+    /// The tree of what it does.
+    pub fn tree(&self) -> &Tree<'a> {
+        &self.tree
+    }
+}
+
+/// What is known to fail without any cut, as the order of writes, does not keep anybody from cutting; a run that did not come to its end does.
+fn passed(report: &Report) -> Result<(), ExploreError> {
+    use crate::checks::{Oracle, Status};
+    let stopped =
+        report.checks.iter().find(|check| check.status == Status::Fail && check.oracle == Oracle::O9);
+    match (&report.broken, &report.skipped, stopped) {
+        (Some(why), _, _) | (None, Some(why), _) => Err(ExploreError::Run(why.clone())),
+        (None, None, Some(check)) => {
+            let what = check.evidence.first().map_or(check.clause.about(), String::as_str);
+            Err(ExploreError::Run(format!("does not come to its end: {what}")))
+        }
+        (None, None, None) => Ok(()),
+    }
+}
