@@ -59,6 +59,8 @@ pub struct Origin {
 pub struct State {
     /// Of each disk.
     pub disks: Vec<Media>,
+    /// Over their contents: by it a state is known from one campaign to the next.
+    pub sum: u128,
     /// In the order of the cuts.
     pub origins: Vec<Origin>,
 }
@@ -217,7 +219,7 @@ impl Family {
             Some(known) => known.origins.push(origin),
             None => {
                 self.known.insert(state.sum, self.states.len());
-                self.states.push(State { disks: state.disks, origins: vec![origin] });
+                self.states.push(State { disks: state.disks, sum: state.sum, origins: vec![origin] });
             }
         }
     }

@@ -230,7 +230,9 @@ impl Findings {
                 };
                 let finding = self.found.entry(class.clone()).or_insert_with(new);
                 finding.seen += 1;
-                if (origin.lost, origin.cut) < (finding.origin.lost, finding.origin.cut) {
+                // The number settles it, so that it does not matter in which order states are decided.
+                let size = |origin: &Origin, number| (origin.lost, origin.cut, number);
+                if size(origin, *number) < size(&finding.origin, finding.state) {
                     (finding.state, finding.origin) = (*number, origin.clone());
                     finding.observed = outcome.clone();
                 }

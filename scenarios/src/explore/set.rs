@@ -228,6 +228,7 @@ mod tests {
     fn listed_states_part_by_the_bytes_of_what_is_read() {
         let state = |blocks: &[(u64, u8)], lost| State {
             disks: vec![media(blocks)],
+            sum: 0,
             origins: vec![Origin { cut: 0, choices: Vec::new(), lost }],
         };
         let states =
