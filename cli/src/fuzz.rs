@@ -26,10 +26,10 @@ const LOST: usize = 6;
 /// What to explore.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Exit codes: 0 nothing was found, 1 something was found; 2, 3 and 4 as those of `run`. It follows hibernation by the kernel's own means."
+    after_help = "Exit codes: 0 nothing was found, 1 something was found; 2, 3 and 4 as those of `run`."
 )]
 pub struct Fuzz {
-    /// The scenario. Its own checks have to pass, and it may have no power events.
+    /// The scenario. Its own checks have to pass; its power cuts are left out, exploration brings them.
     scenario: PathBuf,
     /// Ends after this time: `90s`, `10m`, `2h`. Until everything is decided, if nothing is said.
     #[arg(long, value_name = "TIME", value_parser = budget)]

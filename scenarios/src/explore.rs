@@ -11,5 +11,6 @@ pub mod judge;
 pub mod recovery;
 pub mod replay;
 pub mod set;
+pub mod subject;
 pub mod survey;
 pub mod tree;

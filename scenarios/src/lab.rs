@@ -1,5 +1,6 @@
 //! A scenario's machine, and how each step is done.
 
+mod after_cut;
 mod boots;
 mod disks;
 mod requests;
@@ -30,6 +31,8 @@ use crate::language::{
 };
 use crate::witness::{self, Witness};
 
+pub use after_cut::{AfterCut, EPOCH_AFTER_CUT};
+
 const SECOND: u64 = 1_000_000_000;
 /// The longest that a step may take, in the guest's time: a limit of host time is never a verdict.
 const PATIENCE: u64 = 120 * SECOND;
@@ -40,8 +43,6 @@ const LOOKS: u32 = 20;
 const MEMORY: u64 = 256 << 20;
 /// The same for a distribution's kernel, whose initramfs holds modules.
 const STOCK_MEMORY: u64 = 512 << 20;
-/// Sessions that were before a boot after a cut, as far as that boot is told: more than a scenario has.
-const EPOCH_AFTER_CUT: u32 = 1000;
 /// KiB that each workload holds.
 const WORKLOAD_KIB: u32 = 1024;
 /// Of their patterns.
@@ -111,9 +112,9 @@ pub struct Lab<'a> {
     /// What boots in this step, where it differs.
     next_boot: BootSpec,
     /// Where the swap file lies: page of its partition.
-    swap_file: Option<u64>,
+    pub swap_file: Option<u64>,
     /// The machine's memory as firmware described it to A.
-    firmware: Vec<MemoryRange>,
+    pub firmware: Vec<MemoryRange>,
     /// Sessions begun, from which epochs are made.
     epochs: u32,
 }
@@ -179,24 +180,6 @@ impl<'a> Lab<'a> {
             firmware: Vec::new(),
             epochs: 0,
         })
-    }
-
-    /// A machine in which A is about to boot from these disks: a function of scenario, kernels and contents, and of nothing that was before.
-    ///
-    /// # Errors
-    /// [`Trouble`].
-    pub fn after_cut(
-        scenario: &'a Scenario,
-        kernels: &'a Kernels,
-        contents: &[Media],
-    ) -> Result<Machine, Trouble> {
-        let mut lab = Self::new(scenario, kernels)?;
-        for (disk, media) in lab.guest.machine.board_mut().pci.disks_mut().zip(contents) {
-            disk.power_on(media.clone());
-        }
-        lab.epochs = EPOCH_AFTER_CUT;
-        lab.boot(Role::Primary)?;
-        Ok(lab.guest.machine)
     }
 
     /// Whether A has the machine, or had it last.

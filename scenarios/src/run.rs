@@ -5,6 +5,7 @@ mod judgement;
 mod power;
 mod watch;
 
+use agent_protocol::layout::MemoryRange;
 use agent_protocol::message::Role;
 use devices::disk::{Media, WriteLog};
 use devices::{DiskAction, DiskStep, VirtualTime};
@@ -48,23 +49,31 @@ pub fn run(name: &str, scenario: &Scenario, kernels: &Kernels, listener: &mut dy
         report.verdict = report.judge();
         return Finished::without_trace(report);
     }
-    let mut record = (History::default(), Vec::new());
+    let mut trace = Trace::default();
     match Lab::new(scenario, kernels) {
         Ok(lab) => {
-            let (cycle, synced, watched, steps_seen, before_boot) = (0, 0, Vec::new(), Vec::new(), None);
-            let report = &mut report;
-            record =
-                Runner { lab, scenario, report, listener, cycle, synced, watched, steps_seen, before_boot }
-                    .run();
+            trace = Runner {
+                lab,
+                scenario,
+                report: &mut report,
+                listener,
+                cycle: 0,
+                synced: 0,
+                synced_at: Vec::new(),
+                watched: Vec::new(),
+                steps_seen: Vec::new(),
+                before_boot: None,
+            }
+            .run();
         }
         Err(trouble) => report.broken = Some(format!("the machine cannot be built: {trouble}")),
     }
-    let (history, logs) = record;
+    let Trace { history, logs, found } = trace;
     report.checks.extend(checks::conclude(&Record { scenario, history: &history, logs: &logs }));
     must_fail(&scenario.must_fail, &mut report.checks);
     report.checks.sort_by_key(|check| check.clause);
     report.verdict = report.judge();
-    Finished { report, history, logs }
+    Finished { report, history, logs, found }
 }
 
 /// A run that is over.
@@ -75,13 +84,44 @@ pub struct Finished {
     pub history: History,
     /// What was written to the scenario's disks, in its order.
     pub logs: Vec<WriteLog>,
+    /// What a boot after a cut of this run has to be told.
+    pub found: Found,
+}
+
+/// What is known of a machine only when A has run on it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Its memory as firmware described it to A; empty without a saver.
+    pub firmware: Vec<MemoryRange>,
+    /// Page of its partition at which the swap file begins.
+    pub swap_file: Option<u64>,
+    /// From which entry of the history on so many records of the journal on ext4 are known to be synced.
+    pub synced: Vec<(usize, u64)>,
+}
+
+impl Found {
+    /// Records that every state of the disks has that a cut after this entry of the history may leave.
+    pub fn synced_from(&self, entry: usize) -> u64 {
+        let before = self.synced.iter().rev().find(|(at, _)| *at <= entry).map_or(0, |(_, records)| *records);
+        let after = self.synced.iter().filter(|(at, _)| *at > entry).map(|(_, records)| *records);
+        after.fold(before, u64::min)
+    }
 }
 
 impl Finished {
     /// A run of which nothing is left but this.
     pub fn without_trace(report: Report) -> Self {
-        Self { report, history: History::default(), logs: Vec::new() }
+        let Trace { history, logs, found } = Trace::default();
+        Self { report, history, logs, found }
     }
+}
+
+/// What a run leaves behind.
+#[derive(Default)]
+struct Trace {
+    history: History,
+    logs: Vec<WriteLog>,
+    found: Found,
 }
 
 struct Runner<'a, 'b> {
@@ -92,6 +132,8 @@ struct Runner<'a, 'b> {
     cycle: u32,
     /// Records of the journal on ext4 that are known to be synced.
     synced: u64,
+    /// From which entry of the history on.
+    synced_at: Vec<(usize, u64)>,
     /// What the triggers of this cycle are for, in their order.
     watched: Vec<Watched>,
     /// Steps that began (false) and ended (true) in this cycle.
@@ -112,8 +154,7 @@ enum Early {
 }
 
 impl Runner<'_, '_> {
-    /// Returns the history and the disks' write logs.
-    fn run(mut self) -> (History, Vec<WriteLog>) {
+    fn run(mut self) -> Trace {
         let ended_well = self.steps().is_ok();
         self.report.digest = Some(self.lab.guest.machine.digest().to_string());
         if ended_well {
@@ -129,7 +170,9 @@ impl Runner<'_, '_> {
         self.report.checks.extend(guest.witness.take().map(Witness::conclude).unwrap_or_default());
         let disks = guest.machine.board().pci.disks().take(self.scenario.disks.len());
         let logs = disks.map(|disk| disk.log().cloned().unwrap_or_default()).collect();
-        (guest.tape.history, logs)
+        let found =
+            Found { firmware: self.lab.firmware, swap_file: self.lab.swap_file, synced: self.synced_at };
+        Trace { history: guest.tape.history, logs, found }
     }
 
     fn steps(&mut self) -> Result<(), Early> {
@@ -209,6 +252,9 @@ impl Runner<'_, '_> {
         let result = act(&mut self.lab);
         self.lab.guest.tell(|witness, machine| witness.ends(machine, &[]));
         self.lab.guest.note(Happening::StepEnds { step: what.to_owned(), well: result.is_ok() });
+        if self.synced_at.last().map_or(0, |(_, records)| *records) != self.lab.synced {
+            self.synced_at.push((self.lab.guest.tape.history.entries().len(), self.lab.synced));
+        }
         let machine = &self.lab.guest.machine;
         // A machine that was reset or switched on meanwhile counts from 0.
         let (since, before) =
@@ -269,6 +315,14 @@ fn must_fail(clauses: &[Clause], checks: &mut Vec<Check>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn synced_records_are_those_that_no_later_cut_lacks() {
+        let found = Found { synced: vec![(10, 5), (20, 9), (30, 0), (40, 3)], ..Found::default() };
+        assert_eq!([0, 10, 25, 30, 50].map(|entry| found.synced_from(entry)), [0, 0, 0, 0, 3]);
+        let found = Found { synced: vec![(10, 5), (20, 9)], ..Found::default() };
+        assert_eq!([0, 10, 25].map(|entry| found.synced_from(entry)), [0, 5, 9]);
+    }
 
     #[test]
     fn what_has_to_be_caught_is_well_where_it_is_caught_and_only_there() {

@@ -4,18 +4,18 @@
 use std::sync::Arc;
 
 use devices::disk::WriteLog;
-use scenarios::checks::record::places;
 use scenarios::checks::{Oracle, Record, Status};
 use scenarios::explore::cuts::{Cut, cuts};
 use scenarios::explore::family::{Depth, Family};
-use scenarios::explore::judge::{Findings, Judge, Signature};
-use scenarios::explore::recovery::{Outcome, Plan, Recovery};
+use scenarios::explore::judge::{Findings, Judge};
+use scenarios::explore::recovery::Outcome;
 use scenarios::explore::replay::Replay;
 use scenarios::explore::set::Set;
+use scenarios::explore::subject::Subject;
 use scenarios::explore::tree::{Leaf, Tree};
 use scenarios::kernels::{Kernels, Loaded};
 use scenarios::lab::{Lab, Trouble};
-use scenarios::language::{Step, Use};
+use scenarios::language::Step;
 use scenarios::report::{Phase, PowerHappening};
 use scenarios::run::{self, Finished, Listener};
 use scenarios::{GuestError, Scenario};
@@ -67,6 +67,10 @@ impl Explored {
         Self { scenario, kernels, finished }
     }
 
+    fn subject(&self) -> Subject {
+        Subject::of(&self.scenario, &self.kernels, &self.finished).unwrap()
+    }
+
     fn record(&self) -> Record<'_> {
         Record { scenario: &self.scenario, history: &self.finished.history, logs: &self.finished.logs }
     }
@@ -80,9 +84,9 @@ impl Explored {
     }
 
     fn leaves(&self, family: &Family, chosen: Vec<usize>) -> Vec<Leaf> {
-        let machine = Lab::after_cut(&self.scenario, &self.kernels, &family.states[0].disks).unwrap();
-        let plan = Plan { resume_from: None, has_workloads: true };
-        let mut tree = Tree::new(family, machine, Recovery::new(plan)).unwrap();
+        let subject = self.subject();
+        let machine = subject.machine(&self.scenario, &self.kernels, &family.states[0].disks).unwrap();
+        let mut tree = Tree::new(family, machine, subject.recovery()).unwrap();
         tree.begin(Set::Listed(chosen));
         std::iter::from_fn(|| tree.next_leaf().unwrap()).collect()
     }
@@ -151,9 +155,7 @@ fn what_is_decided_together_is_what_each_does_alone() {
     let decided: usize = leaves.iter().map(|leaf| leaf.set.listed().len()).sum();
     assert_eq!(decided, chosen.len());
     assert!(leaves.len() < chosen.len(), "nothing is shared");
-    let place = places(&explored.scenario, Use::Swap).remove(0);
-    let signature = Signature { disk: place.disk, page: place.bytes.start };
-    let judge = Judge::new(&record, &cuts, signature).unwrap();
+    let judge = Judge::new(&record, &cuts, explored.subject().commit).unwrap();
     let mut findings = Findings::default();
     for leaf in &leaves {
         findings.add(&judge, &family, &cuts, leaf.set.listed(), &leaf.outcome).unwrap();

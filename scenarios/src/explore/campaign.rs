@@ -2,20 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use devices::disk::BaseError;
+use devices::disk::{BaseError, SECTOR};
 use serde::Serialize;
 use thiserror::Error;
 use vmm::MachineError;
 
 use super::cuts::{Cut, Kind};
 use super::family::{Choice, Depth};
-use super::judge::{Finding, Findings, Judge};
+use super::judge::{Commit, Finding, Findings, Judge};
 use super::recovery::Outcome;
 use super::replay::Replay;
+use super::subject::{SubjectError, Unexplorable};
 use super::survey::{Recording, Survey};
 use super::tree::Effort;
 use crate::checks::Record;
-use crate::checks::record::{Place, places};
+use crate::checks::record::places;
 use crate::kernels::Kernels;
 use crate::lab::Trouble;
 use crate::language::{Scenario, Use};
@@ -26,8 +27,11 @@ const SECTORS_OF_A_PAGE: u64 = 8;
 /// What cannot be explored.
 #[derive(Debug, Error)]
 pub enum ExploreError {
-    /// Nothing in it leaves an image behind that exploration knows.
-    #[error("no `hibernate` step and swap to put the image into: that is what exploration follows so far")]
+    /// It has nothing to explore.
+    #[error(transparent)]
+    Unexplorable(#[from] Unexplorable),
+    /// The run has no state that could be booted.
+    #[error("the run leaves nothing to boot from")]
     Nothing,
     /// The run without any cut does not do what it should, or has cuts of its own.
     #[error("the run itself has to pass, and {0}")]
@@ -46,7 +50,16 @@ pub enum ExploreError {
 impl ExploreError {
     /// Whether what the user wrote is wrong, rather than kjvm.
     pub fn is_users(&self) -> bool {
-        matches!(self, Self::Nothing | Self::Run(_))
+        matches!(self, Self::Unexplorable(_) | Self::Nothing | Self::Run(_))
+    }
+}
+
+impl From<SubjectError> for ExploreError {
+    fn from(error: SubjectError) -> Self {
+        match error {
+            SubjectError::Unexplorable(error) => error.into(),
+            SubjectError::Trouble(error) => error.into(),
+        }
     }
 }
 
@@ -159,7 +172,7 @@ pub fn explore(
 ) -> Result<Explored, ExploreError> {
     let recording = Recording::of(name, scenario, kernels, listener)?;
     let survey = Survey::of(&recording, depth)?;
-    let Survey { cuts, family, judge, swap, .. } = &survey;
+    let Survey { cuts, family, judge, subject, .. } = &survey;
     let mut findings = Findings::default();
     let mut outcomes: BTreeMap<Outcome, u64> = BTreeMap::new();
     let mut progress = Progress {
@@ -199,7 +212,7 @@ pub fn explore(
     let record = recording.record();
     let found = findings
         .iter()
-        .map(|finding| found(finding, judge, cuts, &record, swap))
+        .map(|finding| found(finding, judge, cuts, &record, &subject.commit))
         .collect::<Result<Vec<_>, _>>()?;
     Ok(Explored { tested, progress, is_exhausted, outcomes: outcomes.into_iter().collect(), findings: found })
 }
@@ -209,11 +222,11 @@ fn found(
     judge: &Judge,
     cuts: &[Cut],
     record: &Record<'_>,
-    swap: &Place,
+    commit: &Commit,
 ) -> Result<Found, ExploreError> {
     let Finding { class, origin, seen, observed, .. } = finding;
     let cut = cuts.get(origin.cut).cloned().ok_or(ExploreError::Nothing)?;
-    let lost_writes = lost(record, &cut, &origin.choices, swap)?;
+    let lost_writes = lost(record, &cut, &origin.choices, commit)?;
     let user_effect = match observed {
         Outcome::Lost(_) => {
             "the session is lost: the next boot is cold, though the image was said to be there".into()
@@ -222,6 +235,7 @@ fn found(
         Outcome::Dead(how) => format!("the next boot does not come up: {how}"),
         Outcome::Resumed => "a session that was over goes on, over disks that moved on since".into(),
         Outcome::Cold => "the session is lost: nobody looks for the image".into(),
+        Outcome::FilesLost(_) => "what had been synced before is not there after a cold boot".into(),
         Outcome::Broken(why) => format!("unknown: {why}"),
     };
     Ok(Found {
@@ -243,7 +257,7 @@ fn lost(
     record: &Record<'_>,
     cut: &Cut,
     choices: &[Choice],
-    swap: &Place,
+    commit: &Commit,
 ) -> Result<Vec<LostWrite>, ExploreError> {
     let broken = |error: devices::disk::MediaError| BaseError::Host { offset: 0, reason: error.to_string() };
     let mut replay = Replay::new(record).map_err(broken)?;
@@ -259,7 +273,7 @@ fn lost(
                     request: write.request,
                     sector,
                     sectors,
-                    owner: owner(record, disk, sector, swap),
+                    owner: owner(record, disk, sector, commit),
                 });
             }
         }
@@ -267,10 +281,10 @@ fn lost(
     Ok(lost)
 }
 
-fn owner(record: &Record<'_>, disk: usize, sector: u64, swap: &Place) -> String {
-    let start = swap.sectors().start;
-    if disk == swap.disk && (start..start + SECTORS_OF_A_PAGE).contains(&sector) {
-        return "header of swap".into();
+fn owner(record: &Record<'_>, disk: usize, sector: u64, commit: &Commit) -> String {
+    let start = commit.at / SECTOR;
+    if disk == commit.disk && (start..start + SECTORS_OF_A_PAGE).contains(&sector) {
+        return "header of the image".into();
     }
     [Use::Ext4, Use::Swap, Use::Image]
         .into_iter()

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use agent_protocol::image::{HEADER_LEN, Header, Kind as ImageKind};
 use devices::disk::{BaseError, Media, SECTOR};
 use serde::{Deserialize, Serialize};
 
@@ -16,32 +17,61 @@ use super::recovery::Outcome;
 use super::replay::{DiskThen, Replay};
 use crate::checks::{Clause, Record};
 
-/// Where the signature of a swap partition stands.
+/// Whose image it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// The kernel's, in swap.
+    Swsusp,
+    /// A program's, through /dev/snapshot.
+    Snapshot,
+    /// The saver's.
+    Jump,
+}
+
+/// Where the commit record of an image stands: what says that there is one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Signature {
+pub struct Commit {
     /// Number of the disk.
     pub disk: usize,
-    /// Of the page it ends, in bytes.
-    pub page: u64,
+    /// Byte of the disk at which its page begins.
+    pub at: u64,
+    /// Whose image it is.
+    pub format: Format,
+    /// Bytes of the partition that it lies in.
+    pub part: Range<u64>,
 }
 
 const PAGE: u64 = 4096;
 const VALID: &[u8; 9] = b"S1SUSPEND";
 
-impl Signature {
-    /// Whether these contents have an image.
+impl Commit {
+    /// Whether these contents have an image that waits to be entered.
     ///
     /// # Errors
     /// [`BaseError`].
     pub fn is_valid(&self, disks: &[Media]) -> Result<bool, BaseError> {
         let Some(media) = disks.get(self.disk) else { return Ok(false) };
-        let mut found = [0; VALID.len()];
-        media.read(self.page + PAGE - 10, &mut found)?;
-        Ok(found == *VALID)
+        let kind = match self.format {
+            Format::Swsusp => {
+                let mut found = [0; VALID.len()];
+                media.read(self.at + PAGE - 10, &mut found)?;
+                return Ok(found == *VALID);
+            }
+            Format::Snapshot => ImageKind::SnapshotStream,
+            Format::Jump => ImageKind::JumpedMemory,
+        };
+        let mut sector = [0; HEADER_LEN];
+        media.read(self.at, &mut sector)?;
+        Ok(Header::decode(&sector).is_ok_and(|header| header.restorable(kind).is_ok()))
     }
 
-    fn sectors(&self) -> Range<u64> {
-        (self.page + PAGE) / SECTOR - 1..(self.page + PAGE) / SECTOR
+    /// The sector that says so.
+    pub fn sectors(&self) -> Range<u64> {
+        let sector = match self.format {
+            Format::Swsusp => (self.at + PAGE) / SECTOR - 1,
+            Format::Snapshot | Format::Jump => self.at / SECTOR,
+        };
+        sector..sector + 1
     }
 
     /// What may stand there after a cut now.
@@ -90,7 +120,7 @@ impl Life {
 
 /// The life of the image at each cut, and whether somebody wrote elsewhere since it was consumed.
 pub struct Judge {
-    signature: Signature,
+    commit: Commit,
     lives: Vec<Life>,
     /// At each cut: the image was consumed before it.
     consumed: Vec<bool>,
@@ -112,7 +142,7 @@ impl Judge {
     ///
     /// # Errors
     /// [`BaseError`].
-    pub fn new(record: &Record<'_>, cuts: &[Cut], signature: Signature) -> Result<Self, BaseError> {
+    pub fn new(record: &Record<'_>, cuts: &[Cut], commit: Commit) -> Result<Self, BaseError> {
         let broken =
             |error: devices::disk::MediaError| BaseError::Host { offset: 0, reason: error.to_string() };
         let mut replay = Replay::new(record).map_err(broken)?;
@@ -122,18 +152,18 @@ impl Judge {
         while let Some(entry) = replay.step()? {
             let accepted: Vec<Media> =
                 replay.disks().iter().map(DiskThen::current).collect::<Result<_, _>>()?;
-            let valid = signature.is_valid(&accepted)?;
+            let valid = commit.is_valid(&accepted)?;
             is_consumed = !valid && (is_consumed || was_valid);
             was_valid = valid;
             while next.next_if(|cut| cut.entry == entry).is_some() {
-                lives.push(signature.life(replay.disks())?);
+                lives.push(commit.life(replay.disks())?);
                 consumed.push(is_consumed);
             }
             if next.peek().is_none() {
                 break;
             }
         }
-        Ok(Self { signature, lives, consumed })
+        Ok(Self { commit, lives, consumed })
     }
 
     /// What may come of a cut.
@@ -159,6 +189,7 @@ impl Judge {
         Ok(match outcome {
             Outcome::Dead(how) => class(Clause::GoesOn, how.clone()),
             Outcome::Damaged(how) => class(Clause::WorkloadsClean, how.clone()),
+            Outcome::FilesLost(how) => class(Clause::SyncedRecords, how.clone()),
             Outcome::Lost(how) => class(
                 Clause::HeaderLast,
                 format!(
@@ -175,7 +206,7 @@ impl Judge {
             Outcome::Resumed if !life.valid => {
                 class(Clause::LegalOutcome, "a session goes on out of nothing".into())
             }
-            Outcome::Cold if self.signature.is_valid(&state.disks)? => {
+            Outcome::Cold if self.commit.is_valid(&state.disks)? => {
                 class(Clause::LegalOutcome, "a valid image, and nobody resumes".into())
             }
             Outcome::Cold | Outcome::Resumed | Outcome::Broken(_) => None,

@@ -5,15 +5,13 @@ use std::collections::BTreeSet;
 use super::campaign::ExploreError;
 use super::cuts::{Cut, cuts};
 use super::family::{Depth, Family};
-use super::judge::{Judge, Signature};
-use super::recovery::{Plan, Recovery};
+use super::judge::Judge;
 use super::set::Set;
+use super::subject::{self, Subject};
 use super::tree::{Leaf, Tree};
 use crate::checks::Record;
-use crate::checks::record::{Place, places};
 use crate::kernels::Kernels;
-use crate::lab::Lab;
-use crate::language::{Scenario, Step, Use};
+use crate::language::Scenario;
 use crate::report::Report;
 use crate::run::{self, Finished, Listener};
 
@@ -24,8 +22,8 @@ const UNIT: usize = 4096;
 pub struct Recording<'a> {
     /// Its name.
     pub name: &'a str,
-    /// It.
-    pub scenario: &'a Scenario,
+    /// It, without power cuts of its own.
+    pub scenario: Scenario,
     /// What boots in it.
     pub kernels: &'a Kernels,
     /// Its run without any cut.
@@ -39,29 +37,21 @@ impl<'a> Recording<'a> {
     /// [`ExploreError`]: it cannot be explored, or does not come to its end.
     pub fn of(
         name: &'a str,
-        scenario: &'a Scenario,
+        scenario: &Scenario,
         kernels: &'a Kernels,
         listener: &mut dyn Listener,
     ) -> Result<Self, ExploreError> {
-        swap(scenario)?;
-        if !scenario.power.is_empty() {
-            return Err(ExploreError::Run("has power events of its own: exploration brings them".into()));
-        }
-        let finished = run::run(name, scenario, kernels, listener);
+        subject::way(scenario)?;
+        let scenario = subject::recorded(scenario)?;
+        let finished = run::run(name, &scenario, kernels, listener);
         passed(&finished.report)?;
         Ok(Self { name, scenario, kernels, finished })
     }
 
     /// For those who judge it.
     pub fn record(&self) -> Record<'_> {
-        Record { scenario: self.scenario, history: &self.finished.history, logs: &self.finished.logs }
+        Record { scenario: &self.scenario, history: &self.finished.history, logs: &self.finished.logs }
     }
-}
-
-/// Where the image goes.
-fn swap(scenario: &Scenario) -> Result<Place, ExploreError> {
-    let hibernates = scenario.steps.iter().any(|step| matches!(step.step, Step::Hibernate { .. }));
-    places(scenario, Use::Swap).into_iter().next().filter(|_| hibernates).ok_or(ExploreError::Nothing)
 }
 
 /// A piece of work that follows from recording and options alone, so that any worker anywhere can do it.
@@ -83,8 +73,8 @@ pub struct Survey<'a> {
     pub family: Family,
     /// What is legal.
     pub judge: Judge,
-    /// Where the image goes.
-    pub swap: Place,
+    /// How a session comes back.
+    pub subject: Subject,
 }
 
 impl<'a> Survey<'a> {
@@ -94,17 +84,16 @@ impl<'a> Survey<'a> {
     /// [`ExploreError`].
     pub fn of(recording: &'a Recording<'a>, depth: Depth) -> Result<Self, ExploreError> {
         let record = recording.record();
-        let swap = swap(recording.scenario)?;
+        let subject = Subject::of(&recording.scenario, recording.kernels, &recording.finished)?;
         let mut cuts = cuts(&record, 0..record.entries().len());
-        // Before the first hibernation there is nothing to lose but what any boot loses.
-        let first = cuts.iter().position(|cut| cut.step == "hibernate").unwrap_or_default();
+        let first = cuts.iter().position(|cut| cut.step == subject.first_step).unwrap_or_default();
         cuts.drain(..first);
-        let judge = Judge::new(&record, &cuts, Signature { disk: swap.disk, page: swap.bytes.start })?;
+        let judge = Judge::new(&record, &cuts, subject.commit.clone())?;
         let family = Family::of(&record, &cuts, depth)?;
         if family.states.is_empty() {
             return Err(ExploreError::Nothing);
         }
-        Ok(Self { recording, cuts, family, judge, swap })
+        Ok(Self { recording, cuts, family, judge, subject })
     }
 
     /// What there is to do, the most promising first: states in which little is lost.
@@ -126,11 +115,8 @@ impl<'a> Survey<'a> {
     pub fn worker(&self) -> Result<Worker<'_>, ExploreError> {
         let Recording { scenario, kernels, .. } = self.recording;
         let Some(first) = self.family.states.first() else { return Err(ExploreError::Nothing) };
-        let machine = Lab::after_cut(scenario, kernels, &first.disks)?;
-        let device = Lab::new(scenario, kernels)?.device(self.swap.disk, self.swap.partition);
-        let resume_from = kernels.primary.has_modules().then_some(device);
-        let plan = Plan { resume_from, has_workloads: !scenario.workloads.is_empty() };
-        Ok(Worker { tree: Tree::new(&self.family, machine, Recovery::new(plan))? })
+        let machine = self.subject.machine(scenario, kernels, &first.disks)?;
+        Ok(Worker { tree: Tree::new(&self.family, machine, self.subject.recovery())? })
     }
 
     /// Cut points of which a listed state is among these.

@@ -68,7 +68,7 @@ impl<'a> Lab<'a> {
         self.next_boot.kernel.as_ref().and_then(|name| kernels.named(name)).unwrap_or(&kernels.primary)
     }
 
-    fn primary_line(&self) -> String {
+    pub(super) fn primary_line(&self) -> String {
         let mut line =
             "console=ttyS0 kjvm.role=A panic=-1 oops=panic random.trust_cpu=on suspend.pm_test_delay=1"
                 .to_owned();

@@ -131,7 +131,7 @@ impl Lab<'_> {
     }
 
     /// Device, and page of it where swap begins, that A hibernates to.
-    pub(super) fn hibernates_to(&self) -> Option<(String, u64)> {
+    pub fn hibernates_to(&self) -> Option<(String, u64)> {
         if let Some(device) = self.named(Use::Swap) {
             return Some((device, 0));
         }
