@@ -81,8 +81,8 @@ impl Failure {
             }
             BuildError::Host(_) | BuildError::Source(_) | BuildError::Cache(_) => Code::Host,
             BuildError::Compile { source: CompileError::Ended { .. }, .. } => Code::Host,
-            BuildError::Compile { .. } if given => Code::Arguments,
-            BuildError::Config(_) | BuildError::Compile { .. } => Code::Ours,
+            BuildError::Compile { .. } | BuildError::Patch { .. } if given => Code::Arguments,
+            BuildError::Config(_) | BuildError::Compile { .. } | BuildError::Patch { .. } => Code::Ours,
         };
         Self::new(code, error)
     }

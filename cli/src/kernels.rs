@@ -45,6 +45,9 @@ pub struct Build {
     /// Configure it by this: a fragment on allnoconfig, or a whole .config.
     #[arg(long, value_name = "FILE", requires = "source")]
     config: Option<PathBuf>,
+    /// Apply this unified diff to the tree first; may be given again.
+    #[arg(long = "patch", value_name = "FILE", requires = "source")]
+    patches: Vec<PathBuf>,
 }
 
 /// What to fetch.
@@ -112,14 +115,19 @@ pub fn run(command: Command, quiet: bool) -> Result<ExitCode, Failure> {
 }
 
 fn build(cache: &Cache, arguments: &Build, quiet: bool) -> Result<(), Failure> {
-    let Build { names, source, config } = arguments;
+    let Build { names, source, config, patches } = arguments;
     // Before hours of work for the first, see that the last exists.
     if source.is_none() {
         names.iter().try_for_each(|name| catalogue::lookup(name).map(drop))?;
     }
     let host = Host::here();
     for name in names {
-        let request = Request { name: name.clone(), source: source.clone(), config: config.clone() };
+        let request = Request {
+            name: name.clone(),
+            source: source.clone(),
+            config: config.clone(),
+            patches: patches.clone(),
+        };
         let progress = Shown::new(name, quiet);
         let outcome = build::build(cache, &host, &request, &progress)
             .map_err(|error| Failure::of_build(error, source.is_some()))?;

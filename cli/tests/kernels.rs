@@ -53,6 +53,8 @@ fn list_shows_every_kernel_and_its_state() {
     saver-6.12        -           not built    -        B and C: save and restore A; little hardware, boots fast
     primary-6.1       -           not built    -        A, older
     saver-6.1         -           not built    -        B and C, older
+    fixed-6.12        -           not built    -        primary-6.12 with our fix of hibernation's order
+    fixed-disks-6.12  -           not built    -        fixed-6.12 that flushes every other disk as well
     stock-6.12        -           not fetched  -        the distribution's backport: all but the kexec jump
     stock-6.1         -           not fetched  -        the distribution's kernel: all but the kexec jump
     stock-6.12-cloud  -           not fetched  -        the backport for cloud machines

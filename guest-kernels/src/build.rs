@@ -1,15 +1,17 @@
 //! `kjvm kernels build`: from a name to a kernel in the cache.
 
+use std::fs;
 use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::cache::{Begun, Cache, CacheError, Entry};
+use crate::cache::{self, Begun, Cache, CacheError, Entry};
 use crate::catalogue::{self, Recipe, UnknownKernel, Variant};
 use crate::compile::{self, Compile, CompileError, Plan};
 use crate::config::{ConfigError, Configuration};
 use crate::host::{Host, HostError};
-use crate::manifest::{Kind, Manifest};
+use crate::manifest::{Kind, Manifest, PieceRecord, sha256_of};
+use crate::patch::{Changes, Patch, PatchError};
 use crate::progress::Progress;
 use crate::source::{self, Source, SourceError};
 
@@ -36,6 +38,14 @@ pub enum BuildError {
     /// The fragments contradict each other.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The sources cannot be patched.
+    #[error("{name} cannot be built: {source}")]
+    Patch {
+        /// The kernel.
+        name: String,
+        /// Why.
+        source: PatchError,
+    },
     /// The compilation failed.
     #[error("{name} could not be built: {source}")]
     Compile {
@@ -58,6 +68,8 @@ pub struct Request {
     pub source: Option<PathBuf>,
     /// A configuration other than the variant's: a fragment on `allnoconfig`, or a whole `.config`.
     pub config: Option<PathBuf>,
+    /// Unified diffs to apply to the sources first, in this order, after those that the name implies.
+    pub patches: Vec<PathBuf>,
 }
 
 /// What came of it.
@@ -88,7 +100,12 @@ pub fn build(
     progress: &dyn Progress,
 ) -> Result<Outcome, BuildError> {
     let name = request.name.as_str();
-    let (variant, source) = chosen(request)?;
+    let Chosen { variant, source, mut patches } = chosen(request)?;
+    let unpatched = |source| BuildError::Patch { name: name.to_owned(), source };
+    for path in &request.patches {
+        patches.push(Patch::read(path).map_err(unpatched)?);
+    }
+    let patches = patches;
     let plan = match (&request.config, variant) {
         (Some(file), _) => compile::plan_from_file(file).map_err(|error| failed(name, error))?,
         (None, Some(variant)) => Plan::Fragments(Configuration::merge(&variant.fragments())?),
@@ -96,7 +113,14 @@ pub fn build(
     };
     let tools = host.tools()?;
     let identity = source.identify(cache)?;
-    let key = source::key(&["build 1", &identity.key(), &plan.text(), &tools.compiler, &tools.linker]);
+    let records: Vec<_> = patches
+        .iter()
+        .map(|patch| PieceRecord { name: patch.name.clone(), sha256: sha256_of(&patch.text) })
+        .collect();
+    let (identity_key, plan_text) = (identity.key(), plan.text());
+    let mut parts = vec!["build 1", &identity_key, &plan_text, &tools.compiler, &tools.linker];
+    parts.extend(records.iter().map(|record| record.sha256.as_str()));
+    let key = source::key(&parts);
 
     let pending = match cache.begin(Kind::Built, name, &key)? {
         Begun::Finished(entry) => return Ok(Outcome::Already(entry)),
@@ -104,9 +128,14 @@ pub fn build(
     };
     host.check_room(&format!("the build of {name}"), pending.path(), OBJECTS_SIZE)?;
     let tree = identity.fetch(cache, host, progress)?;
+    let patched = pending.path().join("tree");
+    if !patches.is_empty() {
+        let copy = || Changes::of(&patches, &tree.path)?.copy_tree(&tree.path, &patched);
+        copy().map_err(unpatched)?;
+    }
     let compiled = Compile {
         host,
-        tree: &tree.path,
+        tree: if patches.is_empty() { &tree.path } else { &patched },
         plan: &plan,
         out: pending.path(),
         lock: pending.lock(),
@@ -116,9 +145,13 @@ pub fn build(
     }
     .run()
     .map_err(|error| failed(name, error))?;
+    if !patches.is_empty() {
+        fs::remove_dir_all(&patched).map_err(cache::io_error("remove", &patched))?;
+    }
 
     let mut manifest = Manifest::new(name, Kind::Built, &key, &compiled.release, tree.origin);
     manifest.tools = Some(tools);
+    manifest.patches = records;
     manifest.build_seconds = Some(compiled.seconds);
     if let Plan::Fragments(configuration) = plan {
         manifest.fragments = configuration.fragments;
@@ -127,16 +160,25 @@ pub fn build(
     Ok(Outcome::Built(pending.publish(manifest)?))
 }
 
-/// The variant a name means, if any, and the sources to take.
-fn chosen(request: &Request) -> Result<(Option<Variant>, Source), BuildError> {
+/// What to compile.
+struct Chosen {
+    variant: Option<Variant>,
+    source: Source,
+    patches: Vec<Patch>,
+}
+
+/// The variant a name means, if any, the sources to take, and what to change in them.
+fn chosen(request: &Request) -> Result<Chosen, BuildError> {
     let name = &request.name;
-    match (catalogue::lookup(name).map(|known| known.recipe), &request.source) {
+    let given = request.source.as_ref().map(|path| Source::Path(path.clone()));
+    match (catalogue::lookup(name).map(|known| known.recipe), given) {
         (Ok(Recipe::Stock { .. }), _) => Err(BuildError::Stock(name.clone())),
-        (Ok(Recipe::Build { variant, package }), None) => {
-            Ok((Some(variant), Source::Package(package.to_owned())))
-        }
-        (Ok(Recipe::Build { variant, .. }), Some(path)) => Ok((Some(variant), Source::Path(path.clone()))),
-        (Err(_), Some(path)) => Ok((Variant::of_name(name), Source::Path(path.clone()))),
+        (Ok(Recipe::Build { variant, package, fixes }), given) => Ok(Chosen {
+            variant: Some(variant),
+            source: given.unwrap_or_else(|| Source::Package(package.to_owned())),
+            patches: fixes.iter().map(|fix| fix.patch()).collect(),
+        }),
+        (Err(_), Some(source)) => Ok(Chosen { variant: Variant::of_name(name), source, patches: Vec::new() }),
         (Err(unknown), None) => Err(unknown.into()),
     }
 }

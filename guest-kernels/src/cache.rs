@@ -77,6 +77,7 @@ impl Entry {
 
 /// What [`Cache::begin`] found.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one, and it is taken apart at once")]
 pub enum Begun {
     /// It has been made before.
     Finished(Entry),

@@ -1,8 +1,11 @@
 //! The kernels that have a name, and what each is for.
 
+use std::borrow::Cow;
+
 use thiserror::Error;
 
 use crate::config::Fragment;
+use crate::patch::Patch;
 
 /// A kernel that can be asked for by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +27,8 @@ pub enum Recipe {
         variant: Variant,
         /// The source package.
         package: &'static str,
+        /// What to change in it first; nothing for all but the twins.
+        fixes: &'static [Fix],
     },
     /// Compiled by the distribution; the package may be one that merely depends on the newest.
     Stock {
@@ -41,8 +46,41 @@ pub enum Variant {
     Saver,
 }
 
+/// A change of ours to a kernel's sources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fix {
+    /// The file in `fixtures/`.
+    pub name: &'static str,
+    text: &'static str,
+}
+
+impl Fix {
+    /// The diff.
+    pub fn patch(self) -> Patch {
+        Patch { name: self.name.to_owned(), text: Cow::Borrowed(self.text.as_bytes()) }
+    }
+}
+
+/// Hibernation writes and flushes in an order that survives a power cut, as far as the swap device is concerned.
+const SWSUSP_ORDER: Fix =
+    Fix { name: "swsusp-order.patch", text: include_str!("../fixtures/swsusp-order.patch") };
+
+/// Hibernation flushes the other disks too.
+const SWSUSP_OTHER_DISKS: Fix =
+    Fix { name: "swsusp-other-disks.patch", text: include_str!("../fixtures/swsusp-other-disks.patch") };
+
 const fn built(name: &'static str, variant: Variant, package: &'static str, purpose: &'static str) -> Known {
-    Known { name, recipe: Recipe::Build { variant, package }, purpose }
+    Known { name, recipe: Recipe::Build { variant, package, fixes: &[] }, purpose }
+}
+
+/// A primary kernel as it would be with our fixes: what exploration finds in the one, it must not find in the other.
+const fn twin(
+    name: &'static str,
+    package: &'static str,
+    fixes: &'static [Fix],
+    purpose: &'static str,
+) -> Known {
+    Known { name, recipe: Recipe::Build { variant: Variant::Primary, package, fixes }, purpose }
 }
 
 const fn stock(name: &'static str, package: &'static str, purpose: &'static str) -> Known {
@@ -50,7 +88,7 @@ const fn stock(name: &'static str, package: &'static str, purpose: &'static str)
 }
 
 /// Every kernel that has a name.
-pub const CATALOGUE: [Known; 8] = [
+pub const CATALOGUE: [Known; 10] = [
     built("primary-6.12", Variant::Primary, "linux-source-6.12", "A: sleeps, in every way that Linux has"),
     built(
         "saver-6.12",
@@ -60,6 +98,18 @@ pub const CATALOGUE: [Known; 8] = [
     ),
     built("primary-6.1", Variant::Primary, "linux-source-6.1", "A, older"),
     built("saver-6.1", Variant::Saver, "linux-source-6.1", "B and C, older"),
+    twin(
+        "fixed-6.12",
+        "linux-source-6.12",
+        &[SWSUSP_ORDER],
+        "primary-6.12 with our fix of hibernation's order",
+    ),
+    twin(
+        "fixed-disks-6.12",
+        "linux-source-6.12",
+        &[SWSUSP_ORDER, SWSUSP_OTHER_DISKS],
+        "fixed-6.12 that flushes every other disk as well",
+    ),
     stock("stock-6.12", "linux-image-6.12-amd64", "the distribution's backport: all but the kexec jump"),
     stock("stock-6.1", "linux-image-amd64", "the distribution's kernel: all but the kexec jump"),
     stock("stock-6.12-cloud", "linux-image-6.12-cloud-amd64", "the backport for cloud machines"),
@@ -162,8 +212,9 @@ mod tests {
         for known in &CATALOGUE {
             assert_eq!(lookup(known.name), Ok(known));
             crate::cache::check_name(known.name).unwrap();
-            if let Recipe::Build { variant, .. } = known.recipe {
-                assert_eq!(Variant::of_name(known.name), Some(variant));
+            if let Recipe::Build { variant, fixes, .. } = known.recipe {
+                let named = Variant::of_name(known.name);
+                assert_eq!(named, if fixes.is_empty() { Some(variant) } else { None }, "{}", known.name);
             }
         }
     }

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use thiserror::Error;
 
-use crate::manifest::{FragmentRecord, sha256_of};
+use crate::manifest::{PieceRecord, sha256_of};
 
 /// A named piece of configuration, one concern each.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub struct Setting {
 pub struct Configuration {
     settings: BTreeMap<String, Setting>,
     /// The fragments it was made from.
-    pub fragments: Vec<FragmentRecord>,
+    pub fragments: Vec<PieceRecord>,
 }
 
 /// What is wrong with a configuration.
@@ -85,7 +85,7 @@ impl Configuration {
             }
             settings.entry(setting.symbol.clone()).or_insert(setting);
         }
-        let record = |fragment: &Fragment| FragmentRecord {
+        let record = |fragment: &Fragment| PieceRecord {
             name: fragment.name.clone(),
             sha256: sha256_of(fragment.text.as_bytes()),
         };

@@ -15,6 +15,7 @@ pub mod host;
 pub mod initramfs;
 pub mod manifest;
 pub mod modules;
+pub mod patch;
 pub mod programs;
 pub mod progress;
 pub mod provision;

@@ -83,9 +83,9 @@ pub struct FileRecord {
     pub sha256: String,
 }
 
-/// One configuration fragment a kernel was made from.
+/// A configuration fragment or a patch that a kernel was made from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FragmentRecord {
+pub struct PieceRecord {
     /// Its name, or the path it was read from.
     pub name: String,
     /// Lower-case hexadecimal.
@@ -112,7 +112,10 @@ pub struct Manifest {
     pub tools: Option<Tools>,
     /// The configuration fragments it was made from, in the order they were merged.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub fragments: Vec<FragmentRecord>,
+    pub fragments: Vec<PieceRecord>,
+    /// The patches its sources were changed by, in the order they were applied.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub patches: Vec<PieceRecord>,
     /// How long `make` took, in seconds of wall time; `None` for a stock kernel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build_seconds: Option<f64>,
@@ -133,6 +136,7 @@ impl Manifest {
             origin,
             tools: None,
             fragments: Vec::new(),
+            patches: Vec::new(),
             build_seconds: None,
             files: BTreeMap::new(),
         }

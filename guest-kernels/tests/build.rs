@@ -37,7 +37,12 @@ impl Bench {
     }
 
     fn request(&self, source: &str, config: &str) -> Request {
-        Request { name: "mine".into(), source: Some(self.path(source)), config: Some(self.path(config)) }
+        Request {
+            name: "mine".into(),
+            source: Some(self.path(source)),
+            config: Some(self.path(config)),
+            ..Request::default()
+        }
     }
 
     fn build(&self, request: &Request) -> Result<Outcome, BuildError> {
@@ -129,12 +134,48 @@ fn a_change_of_source_or_configuration_is_another_kernel() {
     assert!(first != second && second != third && first != third);
 }
 
+const PATCH: &str = "--- a/Makefile\n+++ b/Makefile\n@@ -1,3 +1,3 @@\n VERSION = 6\n-PATCHLEVEL = 99\n+PATCHLEVEL = 100\n SUBLEVEL = 0\n";
+
+#[test]
+fn a_patched_kernel_is_another_one_and_the_sources_stay_as_they_were() {
+    let bench = Bench::new();
+    let plain = bench.built();
+    fs::write(bench.path("a.patch"), PATCH).unwrap();
+    let request = Request { patches: vec![bench.path("a.patch")], ..bench.request("tree", "fragment") };
+    let Outcome::Built(entry) = bench.build(&request).unwrap() else { panic!("it was there") };
+    assert_ne!(entry.manifest.key, plain.manifest.key);
+    assert_eq!(entry.manifest.patches.len(), 1);
+    let image = fs::read_to_string(entry.bzimage()).unwrap();
+    assert!(image.starts_with("image of 6.100\n"), "{image}");
+    assert!(fs::read_to_string(bench.path("tree/Makefile")).unwrap().contains("PATCHLEVEL = 99\n"));
+    let files: Vec<&String> = entry.manifest.files.keys().collect();
+    assert_eq!(files, ["System.map", "bzImage", "config"], "the patched tree is left");
+    assert!(matches!(bench.build(&request).unwrap(), Outcome::Already(found) if found.path == entry.path));
+    assert!(
+        matches!(bench.build(&bench.request("tree", "fragment")).unwrap(), Outcome::Already(found) if found.path == plain.path)
+    );
+}
+
+#[test]
+fn a_patch_that_does_not_apply_is_named_and_nothing_is_built() {
+    let bench = Bench::new();
+    fs::write(bench.path("a.patch"), PATCH.replace("99", "98")).unwrap();
+    let request = Request { patches: vec![bench.path("a.patch")], ..bench.request("tree", "fragment") };
+    insta::assert_snapshot!(bench.message(&request), @"mine cannot be built: ROOT/a.patch does not apply to Makefile: error applying hunk #1. These sources are not those it was made for: take others with --source, or adapt the patch");
+    let absent = Request { patches: vec![bench.path("absent")], ..bench.request("tree", "fragment") };
+    insta::assert_snapshot!(bench.message(&absent), @"mine cannot be built: cannot read ROOT/absent: No such file or directory (os error 2)");
+    bench.assert_nothing_left();
+    // A twin's own patch, of sources that have nothing of what it mends.
+    let twin = Request { name: "fixed-6.12".into(), ..bench.request("tree", "fragment") };
+    insta::assert_snapshot!(bench.message(&twin), @"fixed-6.12 cannot be built: swsusp-order.patch does not apply to kernel/power/swap.c: there is no such file. These sources are not those it was made for: take others with --source, or adapt the patch");
+}
+
 #[test]
 fn nothing_of_the_users_environment_reaches_the_compiler() {
     let bench = Bench::new();
     let image = fs::read_to_string(bench.built().bzimage()).unwrap();
     insta::assert_snapshot!(image, @r"
-    image
+    image of 6.99
     ARCH=x86_64
     KBUILD_BUILD_HOST=kjvm
     KBUILD_BUILD_TIMESTAMP=Thu Jan  1 00:00:00 UTC 1970
@@ -293,7 +334,7 @@ fn names_are_checked_first() {
     let bench = Bench::new();
     let named = |name: &str, source: Option<&str>| {
         let source = source.map(|source| bench.path(source));
-        bench.build(&Request { name: name.into(), source, config: None }).unwrap_err().to_string()
+        bench.build(&Request { name: name.into(), source, ..Request::default() }).unwrap_err().to_string()
     };
     insta::assert_snapshot!(named("primary-6.13", None), @"no kernel is named `primary-6.13`: did you mean `primary-6.1` or `primary-6.12`? All are listed by `kjvm kernels list`.");
     insta::assert_snapshot!(named("stock-6.12", None), @"stock-6.12 comes ready from the distribution: `kjvm kernels fetch stock-6.12`");
@@ -308,8 +349,12 @@ fn helper_that_is_killed() {
     let Some(root) = std::env::var_os("KJVM_TEST_BENCH") else { return };
     let root = Path::new(&root);
     let cache = Cache::at(&root.join("cache")).unwrap();
-    let request =
-        Request { name: "mine".into(), source: Some(root.join("tree")), config: Some(root.join("fragment")) };
+    let request = Request {
+        name: "mine".into(),
+        source: Some(root.join("tree")),
+        config: Some(root.join("fragment")),
+        ..Request::default()
+    };
     let _ = build(&cache, &Host::here(), &request, &Silent);
 }
 

@@ -141,7 +141,7 @@ impl Loaded {
     pub fn built(spec: &BuildSpec, is_saver: bool, say: &dyn Fn(&str)) -> Result<Self, KernelUnavailable> {
         say(&format!("building {}: a few minutes, once", spec.name));
         let BuildSpec { name, source, config } = spec.clone();
-        let request = Request { name, source, config };
+        let request = Request { name, source, config, ..Request::default() };
         let (Outcome::Already(entry) | Outcome::Built(entry)) =
             build::build(&Cache::open()?, &Host::here(), &request, &Silent)?;
         Self::of_file(&spec.name, entry.bzimage(), agents_initrd(is_saver)?)

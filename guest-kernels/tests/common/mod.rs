@@ -21,7 +21,7 @@ bzImage:
 	@if [ -e $(CURDIR)/ended ]; then kill $$PPID; sleep 5; fi
 	@echo "  LD      vmlinux"
 	@mkdir -p $(O)/arch/x86/boot $(O)/include/config
-	@(echo image; env | sort | grep -v '^\(PWD\|OLDPWD\|MAKE.*\|MFLAGS\|SHLVL\|_\|HOME\|TMPDIR\|PATH\|KCONFIG_ALLCONFIG\|O\)=') > $(O)/arch/x86/boot/bzImage
+	@(echo image of $(VERSION).$(PATCHLEVEL); env | sort | grep -v '^\(PWD\|OLDPWD\|MAKE.*\|MFLAGS\|SHLVL\|_\|HOME\|TMPDIR\|PATH\|KCONFIG_ALLCONFIG\|O\)=') > $(O)/arch/x86/boot/bzImage
 	@echo "ffffffff81000000 T _stext" > $(O)/System.map
 	@echo 6.99.0-test > $(O)/include/config/kernel.release
 	@if [ -e $(CURDIR)/slow ]; then touch $(CURDIR)/began; sleep 5; fi
