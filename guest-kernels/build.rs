@@ -1,50 +1,9 @@
-//! Builds the agent as a static binary, so that the library can carry it (see `src/agent.rs`).
-//!
-//! Cargo cannot yet name another package's binary as a dependency (artifact dependencies are unstable), hence a second cargo with
-//! a target directory of its own.
+//! Builds the agent, so that the library can carry it (see `src/agent.rs`).
 
-use std::env;
-use std::error::Error;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+#[path = "agent_build.rs"]
+mod agent_build;
 
-/// glibc, linked statically: there is nothing but the agent in an initramfs.
-const TARGET: &str = "x86_64-unknown-linux-gnu";
-
-fn main() -> Result<(), Box<dyn Error>> {
-    let here = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
-    for input in
-        ["agent/src", "agent/Cargo.toml", "protocol/src", "protocol/Cargo.toml", "../Cargo.lock", "build.rs"]
-    {
-        println!("cargo::rerun-if-changed={}", here.join(input).display());
-    }
-    let target_dir = Path::new(&env::var("OUT_DIR")?).join("agent");
-    let mut cargo = Command::new(env::var("CARGO")?);
-    cargo
-        .current_dir(here.join("agent"))
-        .args(["build", "--locked", "--profile", "agent", "--package", "agent", "--target", TARGET])
-        .arg("--target-dir")
-        .arg(&target_dir);
-    // What the outer cargo was told about flags and wrappers (clippy) is not for the guest.
-    for variable in
-        ["CARGO_ENCODED_RUSTFLAGS", "RUSTC_WORKSPACE_WRAPPER", "RUSTC_WRAPPER", "CARGO_BUILD_TARGET"]
-    {
-        cargo.env_remove(variable);
-    }
-    // Paths of this machine do not belong into the guest, and the same sources must give the same agent anywhere.
-    let root = here.parent().ok_or("the crate has no parent directory")?;
-    let cargo_home =
-        env::var("CARGO_HOME").or_else(|_| env::var("HOME").map(|home| format!("{home}/.cargo")))?;
-    let flags = format!(
-        "-C target-feature=+crt-static -C relocation-model=static --remap-path-prefix={}=kjvm --remap-path-prefix={cargo_home}=cargo",
-        root.display()
-    );
-    cargo.env("RUSTFLAGS", flags);
-    let output = cargo.output()?;
-    if !output.status.success() {
-        return Err(format!("building the guest agent: {}", String::from_utf8_lossy(&output.stderr)).into());
-    }
-    let agent = target_dir.join(TARGET).join("agent/agent");
-    println!("cargo::rustc-env=KJVM_AGENT={}", agent.display());
-    Ok(())
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    println!("cargo::rerun-if-changed=build.rs");
+    agent_build::agent(&std::path::PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?), &[])
 }

@@ -120,8 +120,7 @@ impl Machine {
             Ask::Jump { image } => {
                 self.must_be(&[Role::Primary])?;
                 jump::check_loaded()?;
-                // The kernel writes nothing back before a jump, and B can flush only the disks it has drivers for.
-                disks::sync()?;
+                jump::sync()?;
                 Box::new(move || jump::jump(image.as_deref()))
             }
             Ask::JumpBack { image } => {

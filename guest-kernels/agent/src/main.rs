@@ -14,6 +14,7 @@ mod ioctl;
 mod kexec;
 mod machine;
 mod mapping;
+mod mutant;
 mod port;
 mod power;
 mod run;
@@ -52,5 +53,6 @@ fn serve_host() -> Result<(), Failure> {
     let modules = boot::load_modules()?;
     let mut port = Port::open(&arguments.port)?;
     println!("kjvm agent: kernel {} serves {}", arguments.session, arguments.port);
+    mutant::announce();
     serve::serve(&mut port, arguments.session, &mut Machine::new(arguments.session.role, modules))
 }

@@ -5,6 +5,7 @@
 //! - [`image`]: the on-disk image of a sleeping kernel.
 //! - [`journal`]: the numbered records a workload writes with fsync, replayed by the host after a power cut.
 //! - [`layout`]: who owns which physical memory, and the kernel command lines that say so.
+//! - [`mutant`]: what tests leave out of the agent to see whether it is missed.
 //!
 //! Nothing here does input or output.
 
@@ -13,3 +14,4 @@ pub mod image;
 pub mod journal;
 pub mod layout;
 pub mod message;
+pub mod mutant;

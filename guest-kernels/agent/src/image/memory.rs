@@ -6,13 +6,14 @@ use std::time::Instant;
 
 use agent_protocol::image::{Extent, Header, Kind, PAGE, PageEntry, State};
 use agent_protocol::message::{Answer, Failure};
+use agent_protocol::mutant::Mutant;
 use nix::errno::Errno;
 
 use super::partition::{ImageWriter, PageReader, Partition};
 use crate::failure::{While, failure, failure_with};
 use crate::kexec::elf;
 use crate::mapping::Mapping;
-use crate::{disks, identity};
+use crate::{disks, identity, mutant};
 
 /// Bytes mapped at a time.
 const WINDOW: u64 = 8 << 20;
@@ -27,7 +28,10 @@ pub fn save(device: &str, used: &[String], entry: u64) -> Result<Answer, Failure
     let start = Instant::now();
     let partition = Partition::open(device)?;
     let saved = write_memory(&partition, entry).and_then(|header| {
-        let (flushed, unseen) = flush_all(used)?;
+        if mutant::is(Mutant::ValidBeforeFlush) {
+            partition.commit(&header)?;
+        }
+        let (flushed, unseen) = flush_all(&partition, used)?;
         partition.commit(&header)?;
         Ok((header, flushed, unseen))
     });
@@ -35,7 +39,9 @@ pub fn save(device: &str, used: &[String], entry: u64) -> Result<Answer, Failure
         Ok(saved) => saved,
         Err(error) => {
             let state = State::Failed(error.errno.unwrap_or(Errno::EIO as i32));
-            partition.commit(&Header { state, ..Header::writing(Kind::JumpedMemory) })?;
+            if !mutant::is(Mutant::FailedNotWritten) {
+                partition.commit(&Header { state, ..Header::writing(Kind::JumpedMemory) })?;
+            }
             return Err(error);
         }
     };
@@ -50,9 +56,10 @@ pub fn save(device: &str, used: &[String], entry: u64) -> Result<Answer, Failure
 
 /// Flushes every disk this kernel sees. Those A used and this kernel has no driver for come back as the second list: A flushed
 /// them before it left.
-fn flush_all(used: &[String]) -> Result<(Vec<String>, Vec<String>), Failure> {
+fn flush_all(partition: &Partition, used: &[String]) -> Result<(Vec<String>, Vec<String>), Failure> {
     let seen = identity::disks()?;
-    seen.iter().try_for_each(|name| disks::flush(name))?;
+    let left_out = |name: &&String| mutant::leaves_unflushed(name, partition.device());
+    seen.iter().filter(|name| !left_out(name)).try_for_each(|name| disks::flush(name))?;
     let unseen = used.iter().filter(|name| !seen.contains(name)).cloned().collect();
     Ok((seen, unseen))
 }

@@ -8,11 +8,12 @@ use agent_protocol::image::{
     Extent, HEADER_LEN, Header, INDEX_OFFSET, ImageError, Index, Kind, PAGE, PageEntry, State,
 };
 use agent_protocol::message::Failure;
+use agent_protocol::mutant::Mutant;
 use nix::errno::Errno;
 
 use crate::failure::{While, failure_with};
 use crate::mapping::Mapping;
-use crate::{disks, ioctl};
+use crate::{disks, ioctl, mutant};
 
 /// Bytes of one write or read.
 const CHUNK: usize = 1 << 20;
@@ -33,10 +34,11 @@ impl Partition {
     pub fn open(device: &str) -> Result<Partition, Failure> {
         disks::appear(device);
         let opening = || format!("opening the image partition {device}");
+        let direct = if mutant::is(Mutant::PageCache) { 0 } else { libc::O_DIRECT };
         let file = OpenOptions::new()
             .read(true)
             .write(true)
-            .custom_flags(libc::O_DIRECT | libc::O_EXCL)
+            .custom_flags(direct | libc::O_EXCL)
             .open(device)
             .while_doing(opening)?;
         let bytes = ioctl::device_bytes(&file).while_doing(opening)?;
@@ -51,7 +53,8 @@ impl Partition {
         let reading = || format!("reading the image on {}", self.device);
         let block = self.read(0, PAGE)?;
         let sector = block.first_chunk::<HEADER_LEN>().ok_or(Errno::EIO).while_doing(reading)?;
-        match Header::decode(sector) {
+        let sector = mutant::believed_header(*sector);
+        match Header::decode(&sector) {
             Err(ImageError::Magic) => Ok(None),
             header => header.map(Some).while_doing(reading),
         }
@@ -75,7 +78,18 @@ impl Partition {
         let mut block = Mapping::anonymous(PAGE).while_doing(writing)?;
         block[..HEADER_LEN].copy_from_slice(&header.encode());
         self.file.write_all_at(&block, 0).while_doing(writing)?;
-        self.flush()
+        let unflushed = match header.state {
+            State::Writing => Mutant::WritingNotFlushed,
+            State::Valid => Mutant::ValidNotFlushed,
+            State::Consumed => Mutant::ConsumedNotFlushed,
+            State::Failed(_) => Mutant::FailedNotFlushed,
+        };
+        if mutant::is(unflushed) { Ok(()) } else { self.flush() }
+    }
+
+    /// Its device node.
+    pub fn device(&self) -> &str {
+        &self.device
     }
 
     /// Makes everything written so far durable.
@@ -106,7 +120,9 @@ impl Partition {
     pub fn restorable(&self, kind: Kind) -> Result<(Header, Index), Failure> {
         let reading = || format!("checking the image on {}", self.device);
         let header = self.header()?;
-        header.restorable(kind).while_doing(reading)?;
+        if !mutant::is(Mutant::StateUnchecked) {
+            header.restorable(kind).while_doing(reading)?;
+        }
         let pages_bytes = header.stored.saturating_mul(PAGE as u64);
         if header.data_offset().saturating_add(pages_bytes) > self.bytes {
             let text =
@@ -115,7 +131,8 @@ impl Partition {
         }
         let len = usize::try_from(header.index_len()).map_err(|_| Errno::EFBIG).while_doing(reading)?;
         let padded = self.read(INDEX_OFFSET, len.next_multiple_of(PAGE))?;
-        let index = Index::decode(&header, &padded[..len]).while_doing(reading)?;
+        let bytes = &padded[..len];
+        let index = Index::decode(&mutant::believed_index(&header, bytes), bytes).while_doing(reading)?;
         Ok((header, index))
     }
 
@@ -146,7 +163,9 @@ impl<'a> ImageWriter<'a> {
     /// # Errors
     /// Those of the disk; ENOSPC if not even the index fits.
     pub fn begin(partition: &'a Partition, kind: Kind, extents: Vec<Extent>) -> Result<Self, Failure> {
-        partition.commit(&Header::writing(kind))?;
+        if !mutant::is(Mutant::OldImageStays) {
+            partition.commit(&Header::writing(kind))?;
+        }
         let offset = Index::data_offset(&extents);
         if offset > partition.bytes {
             return Err(full(partition));
@@ -196,9 +215,7 @@ impl<'a> ImageWriter<'a> {
         let writing = || format!("writing the image index on {}", self.partition.device);
         let mut padded = Mapping::anonymous(bytes.len().next_multiple_of(PAGE)).while_doing(writing)?;
         padded[..bytes.len()].copy_from_slice(&bytes);
-        self.partition.file.write_all_at(&padded, INDEX_OFFSET).while_doing(writing)?;
-        self.partition.flush()?;
-        Ok(Header {
+        let header = Header {
             state: State::Valid,
             kind: self.kind,
             entry,
@@ -207,7 +224,15 @@ impl<'a> ImageWriter<'a> {
             extents: u32::try_from(self.index.extents.len()).unwrap_or(u32::MAX),
             index_crc: crc32fast::hash(&bytes),
             release,
-        })
+        };
+        if mutant::is(Mutant::ValidBeforeIndex) {
+            self.partition.commit(&header)?;
+        }
+        self.partition.file.write_all_at(&padded, INDEX_OFFSET).while_doing(writing)?;
+        if !mutant::is(Mutant::ImageNotFlushed) {
+            self.partition.flush()?;
+        }
+        Ok(header)
     }
 }
 
@@ -248,7 +273,9 @@ impl<'a> PageReader<'a> {
         let doing = || format!("checking the image on {}", self.partition.device);
         let page = self.chunk.as_ref().and_then(|chunk| chunk.get(self.used..self.used + PAGE));
         let page = page.ok_or(Errno::ENODATA).while_doing(doing)?;
-        entry.check(frame, page).while_doing(doing)?;
+        if !mutant::is(Mutant::PagesUnchecked) {
+            entry.check(frame, page).while_doing(doing)?;
+        }
         self.used += PAGE;
         Ok(page)
     }

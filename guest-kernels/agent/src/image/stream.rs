@@ -5,11 +5,12 @@ use std::io::{Read, Write};
 
 use agent_protocol::image::{Extent, Header, Kind, PAGE, PageEntry};
 use agent_protocol::message::{AfterSnapshot, Answer, Failure};
+use agent_protocol::mutant::Mutant;
 use nix::sys::mman::{MlockAllFlags, mlockall};
 
 use super::partition::{ImageWriter, PageReader, Partition};
 use crate::failure::{While, failure};
-use crate::ioctl;
+use crate::{disks, ioctl, mutant};
 
 const SNAPSHOT: &str = "/dev/snapshot";
 
@@ -59,6 +60,11 @@ pub fn prepare_save(device: &str) -> Result<(Partition, File), Failure> {
 pub fn save(partition: &Partition, snapshot: File, then: AfterSnapshot) -> Result<Answer, Failure> {
     nix::unistd::sync();
     let frozen = Frozen::freeze(snapshot)?;
+    // Now that nobody writes any more. What the image is to hold as clean must not be lost from a disk's cache; later it is too
+    // late, since to flush a disk writes its dirty metadata back, and after the snapshot nothing of it may change.
+    if !mutant::is(Mutant::SnapshotUnflushed) {
+        disks::sync()?;
+    }
     let snapshot = &frozen.snapshot;
     ioctl::snapshot_platform_support(snapshot).while_doing(doing("choosing platform support"))?;
     ioctl::snapshot_prefer_small(snapshot).while_doing(doing("choosing the image size"))?;
@@ -75,7 +81,9 @@ pub fn save(partition: &Partition, snapshot: File, then: AfterSnapshot) -> Resul
         AfterSnapshot::PowerOff => ioctl::snapshot_power_off(snapshot).while_doing(doing("powering off")),
     };
     // Still here: woken from RAM, or refused. This kernel goes on, so its image must never be entered.
-    partition.consume()?;
+    if !mutant::is(Mutant::WakeUnconsumed) {
+        partition.consume()?;
+    }
     slept.map(|()| Answer::Done)
 }
 
@@ -130,7 +138,9 @@ impl Loaded {
     /// Those of the kernel; the image is gone then.
     pub fn enter(self) -> Result<Answer, Failure> {
         let frozen = Frozen::freeze(self.snapshot)?;
-        self.partition.consume()?;
+        if !mutant::is(Mutant::ResumeUnconsumed) {
+            self.partition.consume()?;
+        }
         ioctl::snapshot_atomic_restore(&frozen.snapshot).while_doing(doing("restoring the image"))?;
         Err(failure("the kernel came back from a restore that never returns"))
     }

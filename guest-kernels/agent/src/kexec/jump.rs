@@ -1,13 +1,14 @@
 //! To the other kernel and back.
 
 use agent_protocol::message::{Answer, Failure};
+use agent_protocol::mutant::Mutant;
 use nix::errno::Errno;
 
 use super::syscalls;
 use crate::failure::{While, failure, failure_with};
 use crate::image::memory;
 use crate::image::partition::Partition;
-use crate::text;
+use crate::{disks, mutant, text};
 
 /// Checks that a kernel is loaded.
 ///
@@ -19,6 +20,22 @@ pub fn check_loaded() -> Result<(), Failure> {
     } else {
         Err(failure_with(Errno::EINVAL, "no kernel is loaded to jump to: preload one first"))
     }
+}
+
+/// Makes all that was written durable: the kernel writes nothing back before a jump, and B can flush only the disks it has drivers
+/// for.
+///
+/// # Errors
+/// Those of the first disk that fails.
+pub fn sync() -> Result<(), Failure> {
+    if mutant::is(Mutant::JumpWithoutSync) {
+        return Ok(());
+    }
+    if mutant::is(Mutant::JumpWithoutFlush) {
+        nix::unistd::sync();
+        return Ok(());
+    }
+    disks::sync()
 }
 
 /// Jumps; returns when the other kernel jumps back. If an image partition is named, its header tells how the saver fared.
@@ -57,7 +74,14 @@ pub fn prepare(entry: u64) -> Result<(), Failure> {
 /// # Errors
 /// If the image's header cannot be reset: the kernel is not entered then.
 pub fn enter(image: Option<&Partition>) -> Result<Answer, Failure> {
-    image.map_or(Ok(()), Partition::consume)?;
+    let consume = || image.map_or(Ok(()), Partition::consume);
+    let late = mutant::is(Mutant::ConsumedTooLate);
+    if !late && !mutant::is(Mutant::EnterUnconsumed) {
+        consume()?;
+    }
     syscalls::execute().while_doing(|| "jumping back".into())?;
+    if late {
+        consume()?;
+    }
     Ok(Answer::Done)
 }
