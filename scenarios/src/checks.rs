@@ -3,7 +3,7 @@
 mod clauses;
 mod consumed_once;
 pub mod disk;
-mod ext4;
+pub(crate) mod ext4;
 mod kernel_log;
 mod life_of_image;
 pub mod memory;

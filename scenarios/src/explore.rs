@@ -5,9 +5,12 @@
 //! on the disks, and of nothing else. All states boot together ([`tree`]); where the guest reads what differs between them, they part.
 
 pub mod campaign;
+pub mod commit;
 pub mod cuts;
 pub mod family;
 pub mod judge;
+mod lives;
+pub mod pieces;
 pub mod recovery;
 pub mod replay;
 pub mod set;

@@ -16,7 +16,7 @@ const GROUPS: u64 = 4096;
 
 /// What a stretch is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Part4 {
+pub(crate) enum Part4 {
     /// The superblock or a copy of it.
     Superblock,
     /// Group descriptors.
@@ -34,7 +34,7 @@ pub(super) enum Part4 {
 }
 
 impl Part4 {
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Superblock => "superblock",
             Self::Descriptors => "group descriptors",
@@ -49,13 +49,13 @@ impl Part4 {
 
 /// Where everything is, in bytes of the partition.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Ext4 {
+pub(crate) struct Ext4 {
     stretches: Vec<(Range<u64>, Part4)>,
 }
 
 impl Ext4 {
     /// Of a file system; `None` if there is none.
-    pub(super) fn read(part: &Part) -> Option<Self> {
+    pub(crate) fn read(part: &Part) -> Option<Self> {
         let at = |offset: u64, size: usize| {
             let mut bytes = [0; 8];
             part.read(offset, bytes.get_mut(..size)?).ok()?;
@@ -130,7 +130,7 @@ impl Ext4 {
     }
 
     /// What a stretch touches, in bytes of the partition; data only if it touches nothing else.
-    pub(super) fn touched(&self, bytes: &Range<u64>) -> Vec<Part4> {
+    pub(crate) fn touched(&self, bytes: &Range<u64>) -> Vec<Part4> {
         let touches = |range: &Range<u64>| range.start < bytes.end && bytes.start < range.end;
         let mut found: Vec<Part4> =
             self.stretches.iter().filter(|(range, _)| touches(range)).map(|(_, what)| *what).collect();

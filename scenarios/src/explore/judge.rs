@@ -1,129 +1,37 @@
 //! Which outcomes are legal after a cut, and what an illegal one is called.
 //!
-//! The signature in swap says whether there is an image. What may stand there after a cut follows from the disk alone: the durable version, and
-//! any version that was accepted since. If each of them is valid the session has to go on; if none is it cannot; in between both is legal. A state
-//! in which the signature is valid has to resume: what the kernel says it could not load is lost, whatever else the table allows (O5.C1).
+//! The commit record of an image says whether there is one. What may stand there after a cut follows from the disk alone: the durable version, and
+//! any version that was accepted since. If each of them is valid the session has to go on; if none is it cannot; in between both is legal. That is
+//! the same for swsusp, whose record is the signature in swap, and for images of ours, whose record is their header:
+//!
+//! | until | legal |
+//! |---|---|
+//! | the record is accepted | cold boot |
+//! | it is durable | resume, cold boot |
+//! | its reset is accepted | resume |
+//! | that is durable | resume, cold boot; resume only while nothing was written since |
+//! | for ever | cold boot |
+//!
+//! A state in which the record is valid has to resume with everything in it: what cannot be loaded, or is found damaged, is a finding whatever
+//! else the table allows. A kind of finding is a clause, what is missing on the disks, and the step in which the power failed.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 
-use agent_protocol::image::{HEADER_LEN, Header, Kind as ImageKind};
-use devices::disk::{BaseError, Media, SECTOR};
+use devices::disk::{BaseError, Media};
 use serde::{Deserialize, Serialize};
 
+pub use super::commit::{Commit, Format, Life};
 use super::cuts::Cut;
 use super::family::{Family, Origin, State};
-use super::recovery::Outcome;
-use super::replay::{DiskThen, Replay};
+use super::lives::{At, Evidence, Lives};
+use super::pieces::Piece;
+use super::recovery::{Outcome, words};
 use crate::checks::{Clause, Record};
 
-/// Whose image it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// The kernel's, in swap.
-    Swsusp,
-    /// A program's, through /dev/snapshot.
-    Snapshot,
-    /// The saver's.
-    Jump,
-}
-
-/// Where the commit record of an image stands: what says that there is one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Commit {
-    /// Number of the disk.
-    pub disk: usize,
-    /// Byte of the disk at which its page begins.
-    pub at: u64,
-    /// Whose image it is.
-    pub format: Format,
-    /// Bytes of the partition that it lies in.
-    pub part: Range<u64>,
-}
-
-const PAGE: u64 = 4096;
-const VALID: &[u8; 9] = b"S1SUSPEND";
-
-impl Commit {
-    /// Whether these contents have an image that waits to be entered.
-    ///
-    /// # Errors
-    /// [`BaseError`].
-    pub fn is_valid(&self, disks: &[Media]) -> Result<bool, BaseError> {
-        let Some(media) = disks.get(self.disk) else { return Ok(false) };
-        let kind = match self.format {
-            Format::Swsusp => {
-                let mut found = [0; VALID.len()];
-                media.read(self.at + PAGE - 10, &mut found)?;
-                return Ok(found == *VALID);
-            }
-            Format::Snapshot => ImageKind::SnapshotStream,
-            Format::Jump => ImageKind::JumpedMemory,
-        };
-        let mut sector = [0; HEADER_LEN];
-        media.read(self.at, &mut sector)?;
-        Ok(Header::decode(&sector).is_ok_and(|header| header.restorable(kind).is_ok()))
-    }
-
-    /// The sector that says so.
-    pub fn sectors(&self) -> Range<u64> {
-        let sector = match self.format {
-            Format::Swsusp => (self.at + PAGE) / SECTOR - 1,
-            Format::Snapshot | Format::Jump => self.at / SECTOR,
-        };
-        sector..sector + 1
-    }
-
-    /// What may stand there after a cut now.
-    fn life(&self, disks: &[DiskThen]) -> Result<Life, BaseError> {
-        let Some(disk) = disks.get(self.disk) else { return Ok(Life { valid: false, invalid: true }) };
-        let mut media = vec![Media::clone(&disk.durable); self.disk + 1];
-        let mut life = Life { valid: false, invalid: false };
-        let mut see = |media: &[Media]| -> Result<(), BaseError> {
-            let valid = self.is_valid(media)?;
-            life.valid |= valid;
-            life.invalid |= !valid;
-            Ok(())
-        };
-        see(&media)?;
-        let sectors = self.sectors();
-        for change in disk.pending.iter().flat_map(|write| &write.changes) {
-            if change.extent.sector < sectors.end && sectors.start < change.extent.end() {
-                if let Some(media) = media.last_mut() {
-                    media.apply(change)?;
-                }
-                see(&media)?;
-            }
-        }
-        Ok(life)
-    }
-}
-
-/// What the signature may be after a cut.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Life {
-    /// There may be an image.
-    pub valid: bool,
-    /// There may be none.
-    pub invalid: bool,
-}
-
-impl Life {
-    /// What may come of it.
-    pub fn allowed(self) -> Vec<&'static str> {
-        [(self.valid, "resume"), (self.invalid, "cold boot")]
-            .into_iter()
-            .filter_map(|(may, what)| may.then_some(what))
-            .collect()
-    }
-}
-
-/// The life of the image at each cut, and whether somebody wrote elsewhere since it was consumed.
+/// The lives of all images, and what is legal at each cut.
 pub struct Judge {
     commit: Commit,
-    lives: Vec<Life>,
-    /// At each cut: the image was consumed before it.
-    consumed: Vec<bool>,
+    lives: Lives,
 }
 
 /// Something that must not be.
@@ -137,38 +45,21 @@ pub struct Class {
     pub step: String,
 }
 
+const RESUMED_AGAIN: &str = "a consumed image is resumed again";
+
 impl Judge {
     /// For these cuts.
     ///
     /// # Errors
     /// [`BaseError`].
     pub fn new(record: &Record<'_>, cuts: &[Cut], commit: Commit) -> Result<Self, BaseError> {
-        let broken =
-            |error: devices::disk::MediaError| BaseError::Host { offset: 0, reason: error.to_string() };
-        let mut replay = Replay::new(record).map_err(broken)?;
-        let (mut lives, mut consumed) = (Vec::new(), Vec::new());
-        let mut next = cuts.iter().peekable();
-        let (mut was_valid, mut is_consumed) = (false, false);
-        while let Some(entry) = replay.step()? {
-            let accepted: Vec<Media> =
-                replay.disks().iter().map(DiskThen::current).collect::<Result<_, _>>()?;
-            let valid = commit.is_valid(&accepted)?;
-            is_consumed = !valid && (is_consumed || was_valid);
-            was_valid = valid;
-            while next.next_if(|cut| cut.entry == entry).is_some() {
-                lives.push(commit.life(replay.disks())?);
-                consumed.push(is_consumed);
-            }
-            if next.peek().is_none() {
-                break;
-            }
-        }
-        Ok(Self { commit, lives, consumed })
+        let lives = Lives::of(record, cuts, &commit)?;
+        Ok(Self { commit, lives })
     }
 
     /// What may come of a cut.
     pub fn life(&self, cut: usize) -> Option<Life> {
-        self.lives.get(cut).copied()
+        self.lives.cuts.get(cut).map(|at| at.life)
     }
 
     /// What is wrong with an outcome of a state that comes from there, if anything is.
@@ -182,36 +73,158 @@ impl Judge {
         cuts: &[Cut],
         outcome: &Outcome,
     ) -> Result<Option<Class>, BaseError> {
-        let (Some(cut), Some(life)) = (cuts.get(origin.cut), self.life(origin.cut)) else { return Ok(None) };
-        let class = |clause: Clause, what: String| {
-            Some(Class { clause: clause.id().into(), what, step: cut.step.clone() })
-        };
-        Ok(match outcome {
-            Outcome::Dead(how) => class(Clause::GoesOn, how.clone()),
-            Outcome::Damaged(how) => class(Clause::WorkloadsClean, how.clone()),
-            Outcome::FilesLost(how) => class(Clause::SyncedRecords, how.clone()),
-            Outcome::Lost(how) => class(
-                Clause::HeaderLast,
-                format!(
-                    "{}: {how}",
-                    if origin.lost == 0 { "a header before its image" } else { "a header without its image" }
-                ),
-            ),
-            Outcome::Cold if !life.invalid => {
-                class(Clause::LegalOutcome, "the image is durable, and nobody resumes".into())
-            }
-            Outcome::Resumed if self.consumed.get(origin.cut) == Some(&true) => {
-                class(Clause::ResetFirst, "a consumed image is resumed again".into())
-            }
-            Outcome::Resumed if !life.valid => {
-                class(Clause::LegalOutcome, "a session goes on out of nothing".into())
-            }
-            Outcome::Cold if self.commit.is_valid(&state.disks)? => {
-                class(Clause::LegalOutcome, "a valid image, and nobody resumes".into())
-            }
-            Outcome::Cold | Outcome::Resumed | Outcome::Broken(_) => None,
-        })
+        self.class_of(&state.disks, origin.cut, cuts, outcome)
     }
+
+    /// The same of disks that are in no list.
+    ///
+    /// # Errors
+    /// [`BaseError`].
+    pub fn class_of(
+        &self,
+        disks: &[Media],
+        cut: usize,
+        cuts: &[Cut],
+        outcome: &Outcome,
+    ) -> Result<Option<Class>, BaseError> {
+        Ok(self.witnessed(&mut Witnessed::of(self, disks)?, cut, cuts, outcome))
+    }
+
+    fn witnessed(
+        &self,
+        disks: &mut Witnessed<'_>,
+        cut: usize,
+        cuts: &[Cut],
+        outcome: &Outcome,
+    ) -> Option<Class> {
+        let (at, step) = (self.lives.cuts.get(cut)?, &cuts.get(cut)?.step);
+        // Without a record nothing needs to be compared.
+        let evidence = match at.image.filter(|_| disks.is_valid) {
+            Some(image) => disks.evidence(image),
+            None => Evidence::default(),
+        };
+        let unmarked = at.image.and_then(|image| self.lives.images.get(image));
+        let unmarked = unmarked.is_some_and(|image| image.is_unmarked);
+        let (clause, what) = wrong(*at, disks.is_valid, unmarked, &evidence, outcome)?;
+        Some(Class { clause: clause.id().into(), what, step: step.clone() })
+    }
+}
+
+/// The contents of disks, compared at most once with each image.
+struct Witnessed<'a> {
+    judge: &'a Judge,
+    disks: &'a [Media],
+    is_valid: bool,
+    known: BTreeMap<usize, Evidence>,
+}
+
+impl<'a> Witnessed<'a> {
+    fn of(judge: &'a Judge, disks: &'a [Media]) -> Result<Self, BaseError> {
+        let is_valid = judge.commit.is_valid(disks)?;
+        Ok(Self { judge, disks, is_valid, known: BTreeMap::new() })
+    }
+
+    fn evidence(&mut self, image: usize) -> Evidence {
+        let compare = || self.judge.lives.images.get(image).map(|image| image.evidence(self.disks));
+        self.known.entry(image).or_insert_with(|| compare().unwrap_or_default()).clone()
+    }
+}
+
+/// What is wrong with an outcome. `is_valid`: the commit record on the disks says that there is an image. `is_unmarked`: the kernel that wrote the
+/// last one has taken it back itself.
+fn wrong(
+    at: At,
+    is_valid: bool,
+    is_unmarked: bool,
+    evidence: &Evidence,
+    outcome: &Outcome,
+) -> Option<(Clause, String)> {
+    let is_again = is_valid && at.is_consumed && evidence.moved_on;
+    let again = || {
+        let clause = if is_unmarked { Clause::UnmarkFirst } else { Clause::ResetFirst };
+        Some((clause, RESUMED_AGAIN.to_owned()))
+    };
+    let with = |missing: Option<&str>, how: &str| match missing {
+        Some(missing) => format!("{missing}: {how}"),
+        None => how.to_owned(),
+    };
+    let missing = || missing(evidence, &IMAGE_FIRST).filter(|_| is_valid);
+    match outcome {
+        Outcome::Resumed | Outcome::Damaged(_) | Outcome::Dead(_) if is_again => again(),
+        Outcome::Dead(how) => Some((Clause::GoesOn, with(missing(), how))),
+        Outcome::Damaged(how) => Some((Clause::WorkloadsClean, with(damaged(evidence, how), how))),
+        Outcome::FilesLost(how) if how.starts_with("records") => Some((Clause::SyncedRecords, how.clone())),
+        Outcome::FilesLost(how) => Some((Clause::FileSystemWhole, how.clone())),
+        // Whoever has been resumed has had his session.
+        Outcome::Lost(_) if at.is_consumed => None,
+        Outcome::Lost(how) if is_valid => {
+            let what = missing()
+                .map_or_else(|| format!("an image that cannot be loaded: {}", words(how)), str::to_owned);
+            Some((Clause::HeaderLast, what))
+        }
+        Outcome::Cold | Outcome::Lost(_) if !at.life.invalid => {
+            Some((Clause::LegalOutcome, "the image is durable, and nobody resumes".into()))
+        }
+        Outcome::Cold if is_valid && !at.is_consumed => {
+            Some((Clause::LegalOutcome, "a valid image, and nobody resumes".into()))
+        }
+        Outcome::Resumed if !at.life.valid || !is_valid => {
+            Some((Clause::LegalOutcome, "a session goes on out of nothing".into()))
+        }
+        Outcome::Cold | Outcome::Lost(_) | Outcome::Resumed | Outcome::Broken(_) => None,
+    }
+}
+
+/// Names of what is missing, by kinds of pieces, in the order in which they explain what came of it.
+type Order = [fn(&Piece) -> Option<&'static str>; 6];
+
+const IMAGE_FIRST: Order = [map, info, index, data, swap, files];
+const SWAP_FIRST: Order = [swap, map, info, index, data, files];
+const FILES_FIRST: Order = [files, swap, map, info, index, data];
+
+fn map(piece: &Piece) -> Option<&'static str> {
+    matches!(piece, Piece::Map { .. }).then_some("a header before its map")
+}
+
+fn info(piece: &Piece) -> Option<&'static str> {
+    (*piece == Piece::Info).then_some("a header without its first page")
+}
+
+fn index(piece: &Piece) -> Option<&'static str> {
+    (*piece == Piece::Index).then_some("a header without its index")
+}
+
+fn data(piece: &Piece) -> Option<&'static str> {
+    (*piece == Piece::Data).then_some("a header without image data")
+}
+
+fn swap(piece: &Piece) -> Option<&'static str> {
+    (*piece == Piece::Swap).then_some("a session without what it had swapped out")
+}
+
+fn files(piece: &Piece) -> Option<&'static str> {
+    match piece {
+        Piece::Files => Some("a session without data of its files"),
+        Piece::Metadata => Some("a session without metadata of its file system"),
+        _ => None,
+    }
+}
+
+fn missing(evidence: &Evidence, order: &Order) -> Option<&'static str> {
+    order.iter().find_map(|name| evidence.missing.iter().find_map(name))
+}
+
+/// What is missing where a session goes on and finds damage.
+fn damaged(evidence: &Evidence, how: &str) -> Option<&'static str> {
+    let is_of = |words: &[&str]| words.iter().any(|word| how.contains(word));
+    let order = if is_of(&["ext4", "file system"]) {
+        &FILES_FIRST
+    } else if is_of(&["swap workload"]) {
+        &SWAP_FIRST
+    } else {
+        &IMAGE_FIRST
+    };
+    missing(evidence, order)
 }
 
 /// A finding: a class, and its smallest witness.
@@ -233,6 +246,7 @@ pub struct Finding {
 #[derive(Debug, Default)]
 pub struct Findings {
     found: BTreeMap<Class, Finding>,
+    unfollowed: u64,
 }
 
 impl Findings {
@@ -248,10 +262,16 @@ impl Findings {
         states: &[usize],
         outcome: &Outcome,
     ) -> Result<(), BaseError> {
+        if matches!(outcome, Outcome::Broken(_)) {
+            self.unfollowed += states.len() as u64;
+        }
         for number in states {
             let Some(state) = family.states.get(*number) else { continue };
+            let mut witnessed = Witnessed::of(judge, &state.disks)?;
             for origin in &state.origins {
-                let Some(class) = judge.class(state, origin, cuts, outcome)? else { continue };
+                let Some(class) = judge.witnessed(&mut witnessed, origin.cut, cuts, outcome) else {
+                    continue;
+                };
                 let new = || Finding {
                     class: class.clone(),
                     state: *number,
@@ -275,5 +295,134 @@ impl Findings {
     /// They, by clause.
     pub fn iter(&self) -> impl Iterator<Item = &Finding> {
         self.found.values()
+    }
+
+    /// States that could not be followed to an outcome: nothing is known of them, and nothing is claimed.
+    pub fn unfollowed(&self) -> u64 {
+        self.unfollowed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NEVER: At = At { life: Life { valid: false, invalid: true }, image: None, is_consumed: false };
+    /// The record is accepted, and not durable.
+    const COMING: At = At { life: Life { valid: true, invalid: true }, image: Some(0), is_consumed: false };
+    const THERE: At = At { life: Life { valid: true, invalid: false }, image: Some(0), is_consumed: false };
+    /// The reset is accepted, and not durable.
+    const GOING: At = At { life: Life { valid: true, invalid: true }, image: Some(0), is_consumed: true };
+    const GONE: At = At { life: Life { valid: false, invalid: true }, image: Some(0), is_consumed: true };
+
+    fn without(missing: &[Piece]) -> Evidence {
+        Evidence { missing: missing.iter().copied().collect(), moved_on: false }
+    }
+
+    fn verdict(
+        at: At,
+        is_valid: bool,
+        evidence: &Evidence,
+        outcome: &Outcome,
+    ) -> Option<(&'static str, String)> {
+        wrong(at, is_valid, false, evidence, outcome).map(|(clause, what)| (clause.id(), what))
+    }
+
+    fn lost() -> Outcome {
+        Outcome::Lost("PM: hibernation: Failed to load image, recovering.".into())
+    }
+
+    #[test]
+    fn each_row_of_the_table_allows_what_it_says_and_nothing_else() {
+        let whole = Evidence::default();
+        let legal = |at, is_valid, outcome: &Outcome| verdict(at, is_valid, &whole, outcome).is_none();
+        // By row: what the record says on the disks, and whether resuming and a cold boot are legal then.
+        let rows = [
+            (NEVER, false, false, true),
+            (COMING, false, false, true),
+            (COMING, true, true, false),
+            (THERE, true, true, false),
+            (GOING, true, true, true),
+            (GOING, false, false, true),
+            (GONE, false, false, true),
+        ];
+        for (row, (at, is_valid, resume, cold)) in rows.into_iter().enumerate() {
+            assert_eq!(legal(at, is_valid, &Outcome::Resumed), resume, "row {row}");
+            assert_eq!(legal(at, is_valid, &Outcome::Cold), cold, "row {row}");
+            for never in [Outcome::Damaged("x".into()), Outcome::Dead("x".into())] {
+                assert!(!legal(at, is_valid, &never), "row {row}");
+            }
+            assert!(legal(at, is_valid, &Outcome::Broken("x".into())), "row {row}");
+            // What is lost is lost wherever there had to be a session.
+            assert_eq!(legal(at, is_valid, &lost()), cold, "row {row}");
+        }
+        let nobody = |at, is_valid| verdict(at, is_valid, &whole, &Outcome::Cold).unwrap().1;
+        assert_eq!(nobody(THERE, true), "the image is durable, and nobody resumes");
+        assert_eq!(nobody(COMING, true), "a valid image, and nobody resumes");
+    }
+
+    #[test]
+    fn what_is_missing_names_the_class() {
+        let class =
+            |missing: &[Piece], outcome: &Outcome| verdict(COMING, true, &without(missing), outcome).unwrap();
+        let map = Piece::Map { number: 23, of: 23 };
+        let of = |text: &str| ("O5.C1", text.to_owned());
+        assert_eq!(class(&[map], &lost()), of("a header before its map"));
+        assert_eq!(class(&[map, Piece::Data], &lost()), of("a header before its map"));
+        assert_eq!(class(&[Piece::Data, Piece::Files], &lost()), of("a header without image data"));
+        assert_eq!(class(&[Piece::Info], &lost()), of("a header without its first page"));
+        assert_eq!(class(&[Piece::Index], &lost()), of("a header without its index"));
+        let unknown = "an image that cannot be loaded: PM: hibernation: Failed to load image, recovering.";
+        assert_eq!(class(&[], &lost()), of(unknown));
+        let dead = Outcome::Dead("panic".into());
+        assert_eq!(class(&[Piece::Data], &dead), ("O9.C2", "a header without image data: panic".into()));
+        assert_eq!(class(&[], &dead), ("O9.C2", "panic".into()));
+    }
+
+    #[test]
+    fn damage_is_explained_by_what_the_workload_lives_on() {
+        let all = without(&[Piece::Data, Piece::Swap, Piece::Files]);
+        let of = |who: &str| {
+            let how = format!("the {who} workload found a difference");
+            verdict(THERE, true, &all, &Outcome::Damaged(how)).unwrap()
+        };
+        let ext4 = "a session without data of its files: the ext4 workload found a difference";
+        assert_eq!(of("ext4"), ("O13.C1", ext4.into()));
+        assert!(of("swap").1.starts_with("a session without what it had swapped out: "));
+        assert!(of("memory").1.starts_with("a header without image data: "));
+        let plain = verdict(THERE, true, &without(&[]), &Outcome::Damaged("disk error".into())).unwrap();
+        assert_eq!(plain.1, "disk error");
+    }
+
+    #[test]
+    fn a_consumed_image_may_be_resumed_until_something_was_written_since() {
+        let moved_on = Evidence { moved_on: true, ..Evidence::default() };
+        let again = |outcome: &Outcome| verdict(GOING, true, &moved_on, outcome);
+        let class = Some(("O5.C3", RESUMED_AGAIN.to_owned()));
+        for outcome in [Outcome::Resumed, Outcome::Damaged("x".into()), Outcome::Dead("x".into())] {
+            assert_eq!(again(&outcome), class);
+        }
+        for outcome in [Outcome::Cold, lost()] {
+            assert_eq!(again(&outcome), None);
+        }
+        assert_eq!(verdict(GOING, true, &Evidence::default(), &Outcome::Resumed), None);
+        let unmarked = wrong(GOING, true, true, &moved_on, &Outcome::Resumed).unwrap();
+        assert_eq!(unmarked.0, Clause::UnmarkFirst);
+    }
+
+    #[test]
+    fn a_cold_boot_that_lost_files_is_wrong_anywhere() {
+        let lost = |how: &str| {
+            verdict(NEVER, false, &Evidence::default(), &Outcome::FilesLost(how.into())).unwrap().0
+        };
+        assert_eq!(lost("records that were synced are not there"), "O11.C2");
+        assert_eq!(lost("the kernel complains: file system"), "O11.C1");
+    }
+
+    #[test]
+    fn nothing_comes_out_of_nothing() {
+        let of = |at| verdict(at, false, &Evidence::default(), &Outcome::Resumed).unwrap();
+        assert_eq!(of(NEVER), ("O14.C1", "a session goes on out of nothing".into()));
+        assert_eq!(of(GONE), of(NEVER));
     }
 }

@@ -420,7 +420,7 @@ fn damage(refusal: &str) -> Option<String> {
 }
 
 /// A message without what differs from one time to the next: names a kind of failure.
-fn words(text: &str) -> String {
+pub(super) fn words(text: &str) -> String {
     let plain = text.split_whitespace().filter(|word| !word.contains(|letter: char| letter.is_ascii_digit()));
     plain.collect::<Vec<_>>().join(" ")
 }
