@@ -8,6 +8,7 @@ pub mod campaign;
 pub mod commit;
 pub mod cuts;
 pub mod family;
+pub mod finding;
 pub mod judge;
 mod lives;
 pub mod pieces;

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use devices::{DiskAction, DiskStep, Moment};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::checks::Record;
 use crate::history::Happening;
@@ -24,7 +24,7 @@ pub struct Cut {
 }
 
 /// What just happened at a cut.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// A request to a disk went a step further.

@@ -70,6 +70,11 @@ impl<'a> Replay<'a> {
         &self.disks
     }
 
+    /// How many records of each log belong to what was so far.
+    pub fn places(&self) -> &[usize] {
+        &self.next
+    }
+
     /// Goes on by one entry of the history; returns its place, or None at the end.
     ///
     /// # Errors
