@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use agent_link::{Conversation, Event};
 use agent_protocol::message::{Answer, Ask, Failure, Outcome, Ready, Session};
-use devices::{Moment, PowerRequest};
+use devices::{DiskAction, DiskEvent, Moment, PowerRequest};
 use thiserror::Error;
 use vmm::power::PowerState;
 use vmm::trigger::{Match, Triggers};
@@ -184,9 +184,9 @@ impl Guest {
         loop {
             self.untold()?;
             let stop = self.machine.run_to(&mut self.triggers, limit, &mut self.tape);
-            let seen = self.show_hits();
+            let seen = self.show_hits() | self.show_requests();
             self.untold()?;
-            if !seen || stop != Stop::Triggered {
+            if !seen || stop != Stop::Triggered || self.tape.has_line() {
                 return Ok(stop);
             }
         }
@@ -199,6 +199,32 @@ impl Guest {
             hits.iter().for_each(|hit| witness.sees(&mut self.machine, *hit));
         }
         !hits.is_empty()
+    }
+
+    /// From now on the history says who is behind requests, of kernels that have their symbols in memory. To be called again when another
+    /// kernel is there. The machine does the same as without.
+    pub fn narrate(&mut self) {
+        self.tape.stop_for_requests = true;
+        self.machine.watch_authors();
+    }
+
+    /// Writes down who is behind the requests that the machine stopped for, if there are any.
+    fn show_requests(&mut self) -> bool {
+        let requests = self.tape.take_requests();
+        for DiskEvent { disk, request, action, .. } in &requests {
+            let authors = match action {
+                DiskAction::Write { extent, .. }
+                | DiskAction::Discard(extent)
+                | DiskAction::WriteZeroes(extent) => self.machine.write_authors(*disk, *extent),
+                DiskAction::Flush => self.machine.flush_authors(),
+                DiskAction::Read(_) => Vec::new(),
+            };
+            if !authors.is_empty() {
+                let authors = authors.iter().map(ToString::to_string).collect();
+                self.note(Happening::Authors { disk: *disk, request: *request, authors });
+            }
+        }
+        !requests.is_empty()
     }
 
     /// Tells the witness, if there is one, of what is done to the machine.
@@ -320,6 +346,7 @@ impl Guest {
     fn run_quietly(&mut self, limit: Limit) -> Stop {
         let stop = self.machine.run_to(&mut self.triggers, limit, &mut self.tape);
         self.show_hits();
+        self.show_requests();
         while let Some(found) = self.triggers.matched().get(self.told).copied()
             && let Some(deed) = self.deeds.get(&found.trigger).cloned()
         {
@@ -368,6 +395,10 @@ impl Guest {
         let happening = match event {
             Event::Ready(ready) => {
                 self.session = Some(ready.session);
+                if self.tape.stop_for_requests {
+                    // Perhaps another kernel than the one that was watched.
+                    self.machine.watch_authors();
+                }
                 self.tell(|witness, machine| witness.hears(machine, ready));
                 Happening::Ready { session: ready.session, why: ready.why }
             }

@@ -72,7 +72,7 @@ pub enum Happening {
         /// Whether it went as it should.
         well: bool,
     },
-    /// Who asked for the flush that was accepted just before.
+    /// Who is behind the request that was accepted just before: who asked for a flush, who submitted a write. Only where that is watched.
     Authors {
         /// Of which disk.
         disk: u8,

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use agent_protocol::message::Role;
 use guest_kernels::build::{self, BuildError, Outcome, Request};
-use guest_kernels::bzimage::BzImage;
+use guest_kernels::bzimage::{BzImage, embedded_config};
 use guest_kernels::cache::{Cache, CacheError};
-use guest_kernels::check::{self, Ability};
+use guest_kernels::check::{self, Ability, ConfigSource};
 use guest_kernels::host::Host;
 use guest_kernels::initramfs::{Initramfs, InitramfsError};
 use guest_kernels::progress::Silent;
@@ -160,6 +160,17 @@ impl Loaded {
         let report = check::check(&self.path, None).ok()?;
         let reason = asked.iter().find_map(|ability| report.reason(*ability))?;
         Some(format!("{}: {reason}", self.name))
+    }
+
+    /// The text of its configuration: what it carries, or what lies beside it. None: nobody knows.
+    pub fn configuration(&self) -> Option<String> {
+        if let Ok(Some(carried)) = embedded_config(&self.kernel.bytes) {
+            return Some(carried);
+        }
+        match check::check(&self.path, None).ok()?.config {
+            ConfigSource::File(path) => std::fs::read_to_string(path).ok(),
+            ConfigSource::Kernel => None,
+        }
     }
 
     /// Whether drivers of disks are modules, which a resume at boot comes too early for.

@@ -37,6 +37,21 @@ pub trait Listener {
 
 /// Runs a scenario with these kernels. What goes wrong in it is a check that fails.
 pub fn run(name: &str, scenario: &Scenario, kernels: &Kernels, listener: &mut dyn Listener) -> Finished {
+    follow(name, scenario, kernels, listener, false)
+}
+
+/// As [`run`], and the history says who is behind writes and flushes ([`Happening::Authors`]). Takes longer, and goes the same way.
+pub fn narrate(name: &str, scenario: &Scenario, kernels: &Kernels, listener: &mut dyn Listener) -> Finished {
+    follow(name, scenario, kernels, listener, true)
+}
+
+fn follow(
+    name: &str,
+    scenario: &Scenario,
+    kernels: &Kernels,
+    listener: &mut dyn Listener,
+    narrates: bool,
+) -> Finished {
     let mut used = vec![kernels.primary.used_as(Role::Primary)];
     if let Some(saver) = &kernels.saver {
         used.extend([saver.used_as(Role::Saver), saver.used_as(Role::Restorer)]);
@@ -51,7 +66,8 @@ pub fn run(name: &str, scenario: &Scenario, kernels: &Kernels, listener: &mut dy
     }
     let mut trace = Trace::default();
     match Lab::new(scenario, kernels) {
-        Ok(lab) => {
+        Ok(mut lab) => {
+            lab.guest.tape.stop_for_requests = narrates;
             trace = Runner {
                 lab,
                 scenario,

@@ -1,6 +1,6 @@
 //! Everything a machine says, as it says it.
 
-use devices::{Event, Moment, Observer, Traffic};
+use devices::{DiskAction, DiskEvent, DiskStep, Event, Moment, Observer, Traffic};
 
 use crate::history::History;
 use crate::witness::Hit;
@@ -31,6 +31,10 @@ pub struct Tape {
     tracer: Option<Tracer>,
     /// Watched instructions that the machine stopped before, and nobody has looked at yet.
     hits: Vec<Hit>,
+    /// Whether requests that are no reads stop the machine when a disk accepts them.
+    pub stop_for_requests: bool,
+    /// Those that nobody has looked at yet.
+    requests: Vec<DiskEvent>,
 }
 
 /// Sees what passes between processors and board.
@@ -59,6 +63,16 @@ impl Tape {
     /// Watched instructions that the machine stopped before since the last call.
     pub fn take_hits(&mut self) -> Vec<Hit> {
         std::mem::take(&mut self.hits)
+    }
+
+    /// Requests that the machine stopped for since the last call.
+    pub fn take_requests(&mut self) -> Vec<DiskEvent> {
+        std::mem::take(&mut self.requests)
+    }
+
+    /// Whether the agent said a line that nobody has read yet.
+    pub fn has_line(&self) -> bool {
+        self.agent.ends_with(b"\n")
     }
 
     /// How many events there were.
@@ -125,6 +139,14 @@ impl Observer for Tape {
             }
             Event::Executed { point } => {
                 self.hits.push(Hit { point, at });
+                true
+            }
+            Event::Disk(event)
+                if self.stop_for_requests
+                    && event.step == DiskStep::Accepted
+                    && !matches!(event.action, DiskAction::Read(_)) =>
+            {
+                self.requests.push(event);
                 true
             }
             _ => false,

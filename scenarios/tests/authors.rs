@@ -3,7 +3,8 @@
 
 mod common;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use agent_protocol::message::{Ask, HibernateMode};
 use common::{
@@ -13,7 +14,13 @@ use common::{
 use devices::disk::write_log::Record;
 use devices::disk::{DiskConfig, Media};
 use devices::{DiskAction, DiskEvent, DiskStep, Event};
-use scenarios::Guest;
+use scenarios::checks::Record as RunRecord;
+use scenarios::explore::finding::Narrative;
+use scenarios::history::Happening;
+use scenarios::kernels::{Kernels, Loaded};
+use scenarios::report::{Phase, PowerHappening};
+use scenarios::run::{self, Listener};
+use scenarios::{Guest, Scenario};
 use vmm::{Config, Entry, Limit, Machine, Stop};
 
 fn started(kernel: &str) -> Guest {
@@ -59,7 +66,7 @@ fn authors(guest: &mut Guest, within: u64) -> (Stop, Vec<String>) {
 #[test]
 fn flushes_have_the_names_of_those_who_asked() {
     let mut guest = started("primary-6.12");
-    assert!(guest.machine.watch_flushes());
+    assert!(guest.machine.watch_authors());
     let (stop, named) = authors(&mut guest, 2 * SECOND);
     assert_eq!(stop, Stop::Time);
     let different: BTreeSet<&str> = named.iter().map(String::as_str).collect();
@@ -79,7 +86,7 @@ fn flushes_have_the_names_of_those_who_asked() {
 #[test]
 fn a_hibernation_syncs_file_systems_by_name() {
     let mut guest = started("primary-6.12");
-    assert!(guest.machine.watch_flushes());
+    assert!(guest.machine.watch_authors());
     depart(&mut guest, &Ask::Hibernate { mode: HibernateMode::Shutdown, pm_test: None });
     let (stop, named) = authors(&mut guest, PATIENCE);
     let different: BTreeSet<&str> = named.iter().map(String::as_str).collect();
@@ -99,7 +106,7 @@ fn looking_on_changes_nothing() {
     let run = |watch: bool| {
         let mut guest = started("primary-6.12");
         if watch {
-            assert!(guest.machine.watch_flushes());
+            assert!(guest.machine.watch_authors());
             authors(&mut guest, SECOND);
         } else {
             guest.rest(SECOND);
@@ -107,4 +114,70 @@ fn looking_on_changes_nothing() {
         (guest.machine.instructions(), guest.machine.now())
     };
     assert_eq!(run(true), run(false));
+}
+
+/// A hibernation that is watched goes as one that is not, and each of its writes has a name.
+fn hibernation_is_told(front_end: &str) {
+    struct Silent;
+    impl Listener for Silent {
+        fn phase(&mut self, _: &Phase) {}
+        fn power(&mut self, _: &PowerHappening) {}
+    }
+    let text = format!(
+        r#"
+        version = 1
+        cycles = 1
+        steps = [{{ do = "hibernate", mode = "shutdown" }}, "resume"]
+        workloads = ["memory", "ext4"]
+        [kernel]
+        primary = "primary-6.12"
+        [[disk]]
+        name = "system"
+        size = "256M"
+        front-end = "{front_end}"
+        partitions = [{{ use = "ext4", size = "64M" }}, {{ use = "swap", size = "128M" }}]
+        "#
+    );
+    let scenario = Scenario::read(&text, &[]).unwrap_or_else(|(mistake, _)| panic!("{mistake:?}"));
+    let kernels =
+        Kernels::gather(&scenario, |name, _, is_saver| Loaded::new(name, is_saver, &|_| {}).map(Arc::new))
+            .unwrap();
+    let told = run::narrate("told", &scenario, &kernels, &mut Silent);
+    let plain = run::run("told", &scenario, &kernels, &mut Silent);
+    assert_eq!(told.report.digest, plain.report.digest);
+    let others: Vec<_> = told
+        .history
+        .entries()
+        .iter()
+        .filter(|entry| !matches!(entry.what, Happening::Authors { .. }))
+        .collect();
+    assert!(others.into_iter().eq(plain.history.entries()), "watching changed what happened");
+    let narrative = Narrative::read(&told.history);
+    let record = RunRecord { scenario: &scenario, history: &plain.history, logs: &plain.logs };
+    let mut names: BTreeMap<String, u32> = BTreeMap::new();
+    let mut nameless = 0;
+    for request in record.requests().iter().filter(|request| !matches!(request.action, DiskAction::Read(_))) {
+        match narrative.of(request.boot, request.disk, request.number) {
+            Some(name) => *names.entry(name).or_default() += 1,
+            None if request.action == DiskAction::Flush => {}
+            None => nameless += 1,
+        }
+    }
+    eprintln!("{front_end}: {nameless} writes without a name; {names:#?}");
+    assert_eq!(nameless, 0);
+    for wanted in
+        ["swap_write_page < save", "swsusp_write", "swsusp_check", "jbd2_journal_commit_transaction"]
+    {
+        assert!(names.keys().any(|name| name.contains(wanted)), "{wanted} is not among {names:#?}");
+    }
+}
+
+#[test]
+fn every_write_of_a_hibernation_has_a_name_on_virtio() {
+    hibernation_is_told("virtio");
+}
+
+#[test]
+fn every_write_of_a_hibernation_has_a_name_on_nvme() {
+    hibernation_is_told("nvme");
 }

@@ -10,7 +10,7 @@
 use cpu::bus::Here;
 use devices::{Event, Moment, Observer};
 
-use crate::author::FlushWatch;
+use crate::author::AuthorWatch;
 use crate::machine::Machine;
 
 /// An instruction to watch.
@@ -29,29 +29,29 @@ pub struct CodePoint {
 pub struct CodeWatch {
     /// By ascending address.
     points: Vec<CodePoint>,
-    /// Who asks for flushes.
-    pub(crate) flushes: Option<FlushWatch>,
+    /// Who asks for flushes and submits writes.
+    pub(crate) authors: Option<AuthorWatch>,
 }
 
 impl CodeWatch {
     /// Whether nothing is watched.
     pub(crate) fn is_empty(&self) -> bool {
-        self.points.is_empty() && self.flushes.is_none()
+        self.points.is_empty() && self.authors.is_none()
     }
 
     /// The lowest watched address among so many from this one on.
     pub(crate) fn next(&self, linear: u64, bytes: u64) -> Option<u64> {
         let after = self.points.partition_point(|point| point.linear < linear);
         let point = self.points.get(after).map(|point| point.linear);
-        let entries = self.flushes.iter().flat_map(FlushWatch::entries);
+        let entries = self.authors.iter().flat_map(AuthorWatch::entries);
         let near = |watched: &u64| watched.checked_sub(linear).is_some_and(|ahead| ahead < bytes);
         point.into_iter().chain(entries).filter(near).min()
     }
 
     /// An instruction is about to be executed. Returns whether the machine has to stop before it.
     pub(crate) fn tell(&mut self, here: &Here<'_>, at: Moment, observer: &mut dyn Observer) -> bool {
-        if let Some(flushes) = &mut self.flushes {
-            flushes.executed(here);
+        if let Some(authors) = &mut self.authors {
+            authors.executed(here);
         }
         let first = self.points.partition_point(|point| point.linear < here.linear);
         let mut stops = false;

@@ -9,11 +9,13 @@ pub(super) mod reader;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use plan::{Item, Plan};
 use serde::{Deserialize, Serialize};
 
+use super::write_log::{Entry, Record};
 use super::{Contents, Extent, SECTOR, WriteLog};
 
 const MAGIC: u64 = 0x006a_7366_7773_6872;
@@ -77,6 +79,29 @@ pub fn export(log: &WriteLog, order: Order, into: &mut impl Write) -> io::Result
     }
     into.flush()?;
     Ok(entries)
+}
+
+/// The log of a disk whose power fails at this place, as if the requests that are lost, of those since its power last came on, had never
+/// been: [`export`]ed, whichever way, it gives the contents that the power cut left. Says nothing of authors.
+pub fn at_cut(log: &WriteLog, place: usize, lost: &BTreeSet<u64>) -> WriteLog {
+    let before = || log.entries().take(place).enumerate();
+    let begins = before().rfind(|(_, entry)| matches!(entry.record, Record::Lost { .. }));
+    let begins = begins.map_or(0, |(at, _)| at + 1);
+    let mut cut = WriteLog::default();
+    for (at, Entry { at: time, record }) in before() {
+        let is_lost = match record {
+            Record::Accepted { request, .. }
+            | Record::Completed { request }
+            | Record::Failed { request }
+            | Record::Durable { request } => begins <= at && lost.contains(request),
+            Record::Author { .. } => true,
+            Record::Power(_) | Record::Lost { .. } | Record::Note(_) => false,
+        };
+        if !is_lost {
+            cut.push(*time, record.clone());
+        }
+    }
+    cut
 }
 
 /// How many entries an item is.

@@ -128,13 +128,6 @@ fn term(disk: usize, block: u64, media: &Media) -> u128 {
 }
 
 impl Family {
-    /// One state, of no cut.
-    pub fn alone(disks: Vec<Media>) -> Self {
-        let touched = vec![BTreeSet::new(); disks.len()];
-        let state = State { disks, origins: Vec::new() };
-        Self { states: vec![state], listed: 1, touched, known: BTreeMap::new() }
-    }
-
     /// The states of these cuts.
     ///
     /// # Errors

@@ -395,7 +395,7 @@ fn complained(ears: &Ears) -> Option<String> {
 }
 
 /// What Linux says when an image is there and cannot be loaded.
-fn failed_load(console: &str) -> Option<String> {
+pub(crate) fn failed_load(console: &str) -> Option<String> {
     console
         .lines()
         .map(str::trim_end)

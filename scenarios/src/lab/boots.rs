@@ -52,6 +52,9 @@ impl<'a> Lab<'a> {
         };
         self.guest.note(Happening::Kernel(role));
         self.guest.machine.boot(loaded.kernel.entry, &payload)?;
+        if self.guest.tape.stop_for_requests {
+            self.guest.narrate();
+        }
         // Another kernel in A's place has its landmarks elsewhere. That of the saver lies at other addresses anyway.
         let is_known = role != Role::Primary || std::ptr::eq(loaded, Arc::as_ref(&self.kernels.primary));
         self.guest.tell(|witness, machine| witness.boots(machine, is_known));
@@ -68,7 +71,8 @@ impl<'a> Lab<'a> {
         self.next_boot.kernel.as_ref().and_then(|name| kernels.named(name)).unwrap_or(&kernels.primary)
     }
 
-    pub(super) fn primary_line(&self) -> String {
+    /// What A is told on its command line, but for the number of its session.
+    pub fn primary_line(&self) -> String {
         let mut line =
             "console=ttyS0 kjvm.role=A panic=-1 oops=panic random.trust_cpu=on suspend.pm_test_delay=1"
                 .to_owned();

@@ -58,6 +58,9 @@ pub enum Survives {
         /// Of this disk. None: of each. What is not durable on others survives as if no request were named.
         disk: Option<usize>,
     },
+    /// On each disk something else, each named by one of these, which are all [`Survives::Requests`]. What is not durable on others
+    /// survives as if no request of the first were named.
+    Each(Vec<Self>),
 }
 
 const MINUTE: u64 = 60_000_000_000;
@@ -68,6 +71,17 @@ impl Survives {
             return match value.word("crash state", &[("nothing", false), ("everything", true)])? {
                 false => Ok(Self::Nothing),
                 true => Ok(Self::Everything),
+            };
+        }
+        if !value.is_table()
+            && let Ok(list) = value.list()
+        {
+            let each = list.map(|value| Self::of_one_disk(&value, disks)).collect::<Result<Vec<_>, _>>()?;
+            return match each.is_empty() {
+                true => {
+                    Err(value.mistake("an empty list of crash states").help("`\"everything\"` loses nothing"))
+                }
+                false => Ok(Self::Each(each)),
             };
         }
         let mut table = value.table("a crash state")?;
@@ -85,9 +99,21 @@ impl Survives {
         Ok(survives)
     }
 
+    fn of_one_disk(value: &Value<'_>, disks: &[DiskSpec]) -> Result<Self, Mistake> {
+        let wrong = || value.wrong("`requests` or `lose`, with `disk`");
+        if !value.is_table() {
+            return Err(wrong());
+        }
+        match Self::read(*value, disks)? {
+            named @ Self::Requests { disk: Some(_), .. } => Ok(named),
+            _ => Err(wrong()),
+        }
+    }
+
     /// For the report.
     pub fn shown(&self) -> String {
         match self {
+            Self::Each(each) => each.iter().map(Self::shown).collect::<Vec<_>>().join("; "),
             Self::Nothing => "nothing".into(),
             Self::Everything => "everything".into(),
             Self::Some { seed } => format!("some, seed {seed}"),

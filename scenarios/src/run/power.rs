@@ -156,6 +156,17 @@ fn left(disk: &Disk, survives: &Survives) -> Result<Media, BaseError> {
         Survives::Some { seed } => {
             chosen(disk, |space| space.seeded(*seed).next().unwrap_or_else(|| space.none()))
         }
+        Survives::Each(each) => {
+            let of = |number: usize| {
+                each.iter()
+                    .find(|one| matches!(one, Survives::Requests { disk: Some(disk), .. } if *disk == number))
+            };
+            // Whoever is not named is as all but the named one of the first.
+            match of(usize::from(disk.config().id)).or(each.first()) {
+                Some(one) => left(disk, one),
+                None => Ok(disk.durable().clone()),
+            }
+        }
         Survives::Requests { lost, disk: named, .. }
             if named.is_some_and(|named| named != usize::from(disk.config().id)) =>
         {

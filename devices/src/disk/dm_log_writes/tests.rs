@@ -211,7 +211,11 @@ fn plays() -> impl Strategy<Value = Vec<Play>> {
 proptest! {
     /// A replay to the end is the disk; to a mark, what was completed or durable there; to a FLUSH, what that flush promised.
     #[test]
-    fn a_replay_is_the_disk(plays in plays(), tie in prop_oneof![Just(Tie::Unit), Just(Tie::Write)]) {
+    fn a_replay_is_the_disk(
+        plays in plays(),
+        tie in prop_oneof![Just(Tie::Unit), Just(Tie::Write)],
+        losses in any::<u64>(),
+    ) {
         let start: Image = (0..SECTORS as u8).collect();
         let mut disk = Played {
             log: WriteLog::default(),
@@ -256,6 +260,16 @@ proptest! {
                 .map(|(_, completed, durable)| if order == Order::Completion { completed } else { durable })
                 .collect();
             prop_assert_eq!(flushes, expected);
+        }
+        // Without some of what is not durable it is what a cut leaves.
+        let is_lost = |r: &Request| !r.durable && losses >> (r.number % 64) & 1 == 1;
+        let lost = disk.requests.iter().filter(|r| is_lost(r)).map(|r| r.number).collect();
+        let left = disk.image(|r| !is_lost(r));
+        let cut = at_cut(&disk.log, disk.log.len(), &lost);
+        for order in [Order::Completion, Order::Durability] {
+            let images = replay(&start, &exported(&cut, order));
+            // Of a log without entries nothing is left but its mark.
+            prop_assert_eq!(images.last(), Some(&left));
         }
         // What the log says is pending is what is not durable.
         let pending: Vec<u64> = disk.log.pending(disk.log.len()).iter().map(|pending| pending.request).collect();

@@ -1,11 +1,11 @@
 //! One boot, of one state.
 
 use devices::disk::Media;
+use vmm::Limit;
 
 use super::FindingError;
-use crate::explore::family::Family;
 use crate::explore::recovery::{Outcome, Plan, Recovery};
-use crate::explore::tree::Tree;
+use crate::explore::tree::Ears;
 use crate::kernels::Kernels;
 use crate::lab::Lab;
 use crate::language::Scenario;
@@ -20,8 +20,14 @@ pub fn boot(
     plan: &Plan,
     disks: &[Media],
 ) -> Result<Outcome, FindingError> {
-    let machine = Lab::after_cut(scenario, kernels, disks)?;
-    let family = Family::alone(disks.to_vec());
-    let leaf = Tree::new(&family, vec![0], machine, Recovery::new(plan.clone())).next_leaf()?;
-    Ok(leaf.map_or_else(|| Outcome::Broken("nothing was booted".into()), |leaf| leaf.outcome))
+    let mut machine = Lab::after_cut(scenario, kernels, disks)?;
+    let (mut recovery, mut ears) = (Recovery::new(plan.clone()), Ears::default());
+    loop {
+        recovery.speak(&mut machine, &mut ears);
+        let stop = machine.run(Limit { time: Some(recovery.until()), instructions: None }, &mut ears);
+        recovery.hear(stop, machine.now(), &mut ears);
+        if let Some(outcome) = recovery.outcome() {
+            return Ok(outcome.clone());
+        }
+    }
 }

@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 
 use super::loss::Loss;
 use super::minimise::Minimised;
-use super::narrative::Narrative;
 use super::owner::Owners;
 use super::{Context, FindingError};
 use crate::checks::FaultModel;
@@ -127,15 +126,10 @@ pub(super) struct Facts<'a> {
     /// The entry that the cut comes after.
     pub(super) entry: usize,
     pub(super) boot: u32,
-    pub(super) narrative: Option<&'a Narrative>,
 }
 
 impl<'a> Facts<'a> {
-    pub(super) fn of(
-        context: &'a Context<'a>,
-        minimised: &'a Minimised,
-        narrative: Option<&'a Narrative>,
-    ) -> Result<Self, FindingError> {
+    pub(super) fn of(context: &'a Context<'a>, minimised: &'a Minimised) -> Result<Self, FindingError> {
         let cut = context.cuts.get(minimised.witness.cut).ok_or(FindingError::Foreign("no such cut"))?;
         Ok(Self {
             context,
@@ -144,7 +138,6 @@ impl<'a> Facts<'a> {
             loss: &minimised.witness.loss,
             entry: cut.entry,
             boot: cut.boot,
-            narrative,
         })
     }
 
@@ -173,7 +166,8 @@ impl<'a> Facts<'a> {
 
     /// The guest's functions behind a request.
     pub(super) fn function(&self, request: &Request<'_>) -> String {
-        self.narrative
+        self.context
+            .narrative
             .and_then(|narrative| narrative.of(request.boot, request.disk, request.number))
             .unwrap_or_default()
     }

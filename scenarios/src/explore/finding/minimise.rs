@@ -11,6 +11,7 @@ use devices::{DiskAction, DiskStep};
 
 use super::loss::{Loss, Then};
 use super::{Context, Execute, FindingError};
+use crate::checks::Record;
 use crate::explore::cuts::Cut;
 use crate::explore::family::{Origin, State};
 use crate::explore::judge::Finding;
@@ -50,6 +51,17 @@ pub struct Minimised {
     pub boots: u32,
     /// There were not boots enough: it may not be the smallest.
     pub is_bounded: bool,
+}
+
+/// Whether something that changes contents was just accepted: what is on the disks if all of it survives is then another state.
+pub(super) fn accepts(record: &Record<'_>, cut: &Cut) -> bool {
+    match record.entries().get(cut.entry).map(|entry| &entry.what) {
+        Some(Happening::Disk(event)) => {
+            event.step == DiskStep::Accepted
+                && !matches!(event.action, DiskAction::Flush | DiskAction::Read(_))
+        }
+        _ => false,
+    }
 }
 
 struct Search<'a, 'b> {
@@ -148,16 +160,12 @@ impl Search<'_, '_> {
     fn candidates(&self, witness: &Witness) -> Result<Vec<usize>, FindingError> {
         let cuts = self.context.cuts;
         let Some(own) = cuts.get(witness.cut) else { return Ok(Vec::new()) };
-        let entries = self.context.record.entries();
-        let accepts = |cut: &Cut| match entries.get(cut.entry).map(|entry| &entry.what) {
-            Some(Happening::Disk(event)) => {
-                event.step == DiskStep::Accepted && event.action != DiskAction::Flush
-            }
-            _ => false,
-        };
         let lost_by = self.lost_by(own.entry, &witness.loss);
         let earlier = cuts.iter().enumerate().take(witness.cut).filter(|(_, cut)| {
-            cut.boot == own.boot && cut.step == own.step && lost_by <= cut.entry && accepts(cut)
+            cut.boot == own.boot
+                && cut.step == own.step
+                && lost_by <= cut.entry
+                && accepts(self.context.record, cut)
         });
         Ok(earlier.map(|(number, _)| number).collect())
     }
