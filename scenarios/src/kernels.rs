@@ -28,7 +28,7 @@ pub enum KernelUnavailable {
         /// Its name.
         name: String,
         /// Why.
-        error: ProvisionError,
+        error: Box<ProvisionError>,
     },
     /// A file.
     #[error(transparent)]
@@ -129,8 +129,10 @@ impl Loaded {
         if is_file(name) {
             return Self::of_file(name, name.into(), agents_initrd(is_saver)?);
         }
-        let provided = provision::kernel(name, say)
-            .map_err(|error| KernelUnavailable::Provision { name: name.to_owned(), error })?;
+        let provided = provision::kernel(name, say).map_err(|error| KernelUnavailable::Provision {
+            name: name.to_owned(),
+            error: Box::new(error),
+        })?;
         Self::of_file(name, provided.bzimage, provided.initrd)
     }
 

@@ -29,6 +29,7 @@ use text::Background;
 use super::cuts::Cut;
 use super::judge::{Finding, Judge};
 use super::recovery::Outcome;
+use super::subject::Subject;
 use crate::checks::Record;
 use crate::history::{Entry, Happening};
 use crate::kernels::Kernels;
@@ -47,9 +48,9 @@ pub use narrative::Narrative;
 pub struct Context<'a> {
     /// The scenario's name.
     pub name: &'a str,
-    /// Its text, which `scenario` was read from.
+    /// Its text.
     pub text: &'a str,
-    /// What was explored.
+    /// What was recorded of it: [`super::subject::recorded`].
     pub scenario: &'a Scenario,
     /// With these kernels.
     pub kernels: &'a Kernels,
@@ -59,6 +60,8 @@ pub struct Context<'a> {
     pub cuts: &'a [Cut],
     /// What is legal.
     pub judge: &'a Judge,
+    /// How the session comes back.
+    pub subject: &'a Subject,
     /// Who is behind requests, if that was recorded.
     pub narrative: Option<&'a Narrative>,
     /// The same kernels with a fix, as a control.
@@ -154,7 +157,14 @@ pub fn tell(
         Ok(text) => match Scenario::read(&text, &[]) {
             Ok(scenario) => {
                 files.scenario = write(".toml", text.as_bytes())?;
-                let run = reproduce(&name, &scenario, context.kernels, Some(&media), &found.observed)?;
+                let run = reproduce(
+                    &name,
+                    context.subject.way,
+                    &scenario,
+                    context.kernels,
+                    Some(&media),
+                    &found.observed,
+                )?;
                 found.said.extend(run.said);
                 let booted = Booted::all(context.kernels);
                 let repro = Repro::of(&text, "", booted, &run.finished.report, &run.finished.history);
@@ -211,7 +221,7 @@ fn controls(
     }
     match (context.fixed, reproduction) {
         (Some(fixed), Some(scenario)) => {
-            let run = reproduce("fixed", scenario, fixed, None, &Outcome::Resumed)?;
+            let run = reproduce("fixed", context.subject.way, scenario, fixed, None, &Outcome::Resumed)?;
             controls.push(text::control("The same cut on the fixed kernel", &run.outcome));
         }
         _ => controls.push("No fixed kernel was given to compare with.".into()),

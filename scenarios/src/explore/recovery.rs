@@ -408,7 +408,7 @@ pub(crate) fn failed_load(console: &str) -> Option<String> {
 }
 
 /// What an agent says when an image of ours is there and cannot be loaded. None: there is none that waits to be.
-fn damage(refusal: &str) -> Option<String> {
+pub(crate) fn damage(refusal: &str) -> Option<String> {
     let none = ["image header magic", "image state"];
     let checks =
         ["image header checksum", "image index checksum", "image index", "image page checksum", "image kind"];

@@ -134,7 +134,7 @@ impl<'a> Facts<'a> {
         Ok(Self {
             context,
             requests: context.record.requests(),
-            owners: Owners::at(context.record, cut.entry)?,
+            owners: Owners::at(context.record, cut.entry, &context.subject.commit)?,
             loss: &minimised.witness.loss,
             entry: cut.entry,
             boot: cut.boot,
@@ -335,6 +335,7 @@ fn user_effect(outcome: &Outcome) -> String {
         Outcome::Dead(how) => format!("the next boot does not come up: {how}"),
         Outcome::Resumed => "a session that was over goes on, over disks that moved on since".into(),
         Outcome::Cold => "the session is lost: nobody looks for the image".into(),
+        Outcome::FilesLost(_) => "what had been synced before is not there after a cold boot".into(),
         Outcome::Broken(why) => format!("unknown: {why}"),
     }
 }

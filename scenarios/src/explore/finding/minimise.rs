@@ -101,7 +101,7 @@ impl Search<'_, '_> {
         let disks = loss.media(&then.disks)?;
         let outcome = (self.execute)(&disks)?;
         let origin = Origin { cut, choices: Vec::new(), lost: loss.count() };
-        let state = State { disks, origins: vec![origin.clone()] };
+        let state = State { disks, sum: 0, origins: vec![origin.clone()] };
         let class = self.context.judge.class(&state, &origin, self.context.cuts, &outcome)?;
         let wanted = &self.finding.class;
         let is_same = discriminant(&outcome) == discriminant(&self.finding.observed)

@@ -11,6 +11,7 @@ use super::loss::Then;
 use crate::checks::Record;
 use crate::checks::ext4::Ext4;
 use crate::checks::record::{Place, Request, places};
+use crate::explore::judge::{Commit, Format};
 use crate::history::Happening;
 use crate::image::swap_header::State;
 use crate::image::swsusp::Role;
@@ -63,7 +64,7 @@ impl Owners {
     ///
     /// # Errors
     /// [`FindingError`].
-    pub fn at(record: &Record<'_>, entry: usize) -> Result<Self, FindingError> {
+    pub fn at(record: &Record<'_>, entry: usize, commit: &Commit) -> Result<Self, FindingError> {
         let entries = record.entries();
         let boot = entries.get(entry).map_or(1, |entry| entry.boot);
         let ends = |at: &usize| {
@@ -96,13 +97,10 @@ impl Owners {
                 Use::Swap => {
                     let sector = (place.bytes.start + PAGE as u64) / SECTOR - 1;
                     owners.commits.push(CommitRecord { disk: place.disk, sector, what });
-                    let read = |media| part(media).and_then(|part| Swsusp::read(&part, 0).ok().flatten());
-                    // An image that was consumed in this boot was whole when it began.
+                    let read =
+                        |media: &[Media]| part(media).and_then(|part| Swsusp::read(&part, 0).ok().flatten());
                     let images = [read(&last), read(&first)];
-                    let valid = images.iter().flatten().find(|image| image.header.state == State::Valid);
-                    if let Some(image) = valid.or(images.iter().flatten().next()) {
-                        owners.swsusp(place.disk, image);
-                    } else {
+                    if !owners.swsusp(place.disk, &images) {
                         let page = place.bytes.start..place.bytes.start + PAGE as u64;
                         owners.pieces.push((place.disk, page, Piece::Header));
                     }
@@ -118,10 +116,32 @@ impl Owners {
                 }
             }
         }
+        owners.swap_file(commit, &last, &first);
         Ok(owners)
     }
 
-    fn swsusp(&mut self, disk: usize, image: &Swsusp) {
+    /// A swap file that the kernel hibernates to.
+    fn swap_file(&mut self, commit: &Commit, last: &[Media], first: &[Media]) {
+        let sector = commit.sectors().start;
+        let known = self.commits.iter().any(|known| known.disk == commit.disk && known.sector == sector);
+        if known || commit.format != Format::Swsusp {
+            return;
+        }
+        self.commits.push(CommitRecord { disk: commit.disk, sector, what: Use::Swap });
+        let read = |media: &[Media]| {
+            let part = Part::of(media.get(commit.disk)?, &commit.part);
+            Swsusp::read(&part, commit.at.saturating_sub(commit.part.start)).ok().flatten()
+        };
+        if !self.swsusp(commit.disk, &[read(last), read(first)]) {
+            self.pieces.push((commit.disk, commit.at..commit.at + PAGE as u64, Piece::Header));
+        }
+    }
+
+    /// The pieces of the image that a boot left, or of the one that was there when it began. Returns whether there is one.
+    fn swsusp(&mut self, disk: usize, images: &[Option<Swsusp>]) -> bool {
+        // One that was consumed in this boot was whole when it began.
+        let valid = images.iter().flatten().find(|image| image.header.state == State::Valid);
+        let Some(image) = valid.or(images.iter().flatten().next()) else { return false };
         let of = image.map.pages.len();
         let name = |role| match role {
             Role::Header => Piece::Header,
@@ -130,6 +150,7 @@ impl Owners {
             Role::Data(_) => Piece::Other("image data"),
         };
         self.pieces.extend(image.pieces().into_iter().map(|(role, range)| (disk, range, name(role))));
+        true
     }
 
     fn ours(&mut self, place: &Place, part: Option<Part>) {
@@ -166,7 +187,9 @@ impl Owners {
                 names.push(name);
             }
         }
-        for (place, map) in self.files.iter().filter(|(place, _)| place.disk == disk) {
+        // A swap file is the image's, wherever it lies.
+        let is_image = !names.is_empty();
+        for (place, map) in self.files.iter().filter(|(place, _)| place.disk == disk && !is_image) {
             if touches(&place.bytes) {
                 let inside = bytes.start.saturating_sub(place.bytes.start)
                     ..bytes.end.min(place.bytes.end).saturating_sub(place.bytes.start);

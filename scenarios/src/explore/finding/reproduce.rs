@@ -7,8 +7,8 @@ use devices::disk::Media;
 
 use super::FindingError;
 use super::loss::{Then, is_same};
-use crate::checks::{Record, Status};
-use crate::explore::recovery::{Outcome, failed_load};
+use crate::checks::{Clause, Record, Status};
+use crate::explore::recovery::{Outcome, Way, damage, failed_load};
 use crate::history::{Happening, History};
 use crate::kernels::Kernels;
 use crate::language::Scenario;
@@ -36,6 +36,7 @@ pub(super) struct Reproduction {
 /// Runs it, and compares: the disks after the cut, by contents, and the kind of the outcome.
 pub(super) fn reproduce(
     name: &str,
+    way: Way,
     scenario: &Scenario,
     kernels: &Kernels,
     wanted: Option<&[Media]>,
@@ -61,7 +62,7 @@ pub(super) fn reproduce(
         }
         (Some(_), None) => {}
     }
-    let seen = outcome_of(&finished.report, &finished.history, cut);
+    let seen = outcome_of(way, &finished.report, &finished.history, cut);
     if discriminant(&seen) != discriminant(outcome) {
         said.push(format!("the reproduction ends otherwise: {seen}, not {outcome}"));
     }
@@ -74,7 +75,7 @@ fn cut_of(history: &History) -> Option<usize> {
 }
 
 /// What the next boot made of it, from how `recover` ended.
-pub(super) fn outcome_of(report: &Report, history: &History, cut: Option<usize>) -> Outcome {
+fn outcome_of(way: Way, report: &Report, history: &History, cut: Option<usize>) -> Outcome {
     if let Some(why) = report.broken.as_ref().or(report.skipped.as_ref()) {
         return Outcome::Broken(why.clone());
     }
@@ -92,8 +93,23 @@ pub(super) fn outcome_of(report: &Report, history: &History, cut: Option<usize>)
             _ => None,
         })
         .collect();
-    if recover.detail.starts_with("cold boot") || recover.detail == "no session" {
-        return failed_load(&console.join("\n")).map_or(Outcome::Cold, Outcome::Lost);
+    if recover.detail == "no session" {
+        return Outcome::Cold;
+    }
+    if let Some(why) = recover.detail.strip_prefix("cold boot: ") {
+        let refused = match way {
+            Way::Swap => failed_load(&console.join("\n")),
+            Way::Snapshot | Way::Jump => damage(why),
+        };
+        let lost = report
+            .checks
+            .iter()
+            .find(|check| check.status == Status::Fail && check.clause == Clause::SyncedRecords);
+        return match (lost, refused) {
+            (Some(check), _) => Outcome::FilesLost(check.class.clone().unwrap_or_default()),
+            (None, Some(why)) => Outcome::Lost(why),
+            (None, None) => Outcome::Cold,
+        };
     }
     let ended = |what: &str| {
         history.entries().iter().rev().find_map(|entry| match &entry.what {

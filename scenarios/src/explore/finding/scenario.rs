@@ -40,7 +40,13 @@ pub(super) fn text(facts: &Facts<'_>, then: &Then, about: &str) -> Result<String
     power.insert("when", Item::Value(when(facts, &anchor)?));
     power.insert("do", Value::from("cut").into());
     power.insert("survives", Item::Value(survives(facts, then)));
-    let mut events = ArrayOfTables::new();
+    let mut events = match document.remove("power") {
+        Some(Item::ArrayOfTables(events)) => events,
+        Some(_) => return Err("its power events are not written as [[power]]".into()),
+        None => ArrayOfTables::new(),
+    };
+    // Its own cuts were not recorded.
+    events.retain(|event| event.get("do").and_then(Item::as_str) != Some("cut"));
     events.push(power);
     document.insert("power", Item::ArrayOfTables(events));
     Ok(document.to_string())
@@ -84,7 +90,13 @@ fn steps(facts: &Facts<'_>, anchor: &Anchor) -> Result<Array, String> {
     let context = facts.context;
     let value = |spec: &StepSpec| -> Result<Value, String> {
         let text = context.text.get(spec.place.clone()).ok_or("the text is of another scenario")?;
-        text.parse::<Value>().map_err(|error| format!("a step that cannot be copied: {error}"))
+        let value: Value = text.parse().map_err(|error| format!("a step that cannot be copied: {error}"))?;
+        let name = match &value {
+            Value::InlineTable(table) => table.get("do").and_then(Value::as_str),
+            value => value.as_str(),
+        };
+        // A step that was recorded in place of another one, since the power was not cut.
+        Ok(if name == Some(spec.step.name()) { value } else { Value::from(spec.step.name()) })
     };
     let mut steps = Array::new();
     let whole = (1..anchor.cycle).flat_map(|_| &context.scenario.steps);
