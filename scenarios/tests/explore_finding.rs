@@ -67,7 +67,7 @@ fn a_finding_is_taken_down_reproduced_and_reported() {
     let finding = Finding {
         class: Class {
             clause: "O5.C1".into(),
-            what: "a header without its image".into(),
+            what: "a header before its map".into(),
             step: "hibernate".into(),
         },
         state: 0,

@@ -1,7 +1,7 @@
 //! From a witness to the smallest one: the fewest lost writes, then the earliest cut.
 //!
-//! A smaller witness is one that is booted and comes to the same failure: the same clause, in the same step, and an outcome of the same
-//! kind. First writes are given back, in halves and then one at a time (ddmin), until none can be; then the cut is moved back, in
+//! A smaller witness is one that is booted and comes to the same failure: a finding of the same class, and an outcome of the same kind. First the power is cut before the
+//! lost writes are accepted; then writes are given back, in halves and then one at a time (ddmin), until none can be; then the cut is moved back, in
 //! halves, and at last by one write. What all this proves is local: no single lost write can be given back, and one accepted write
 //! earlier the failure is not there.
 
@@ -13,10 +13,12 @@ use super::loss::{Loss, Then};
 use super::{Context, Execute, FindingError};
 use crate::checks::Record;
 use crate::explore::cuts::Cut;
-use crate::explore::family::{Origin, State};
 use crate::explore::judge::Finding;
 use crate::explore::recovery::Outcome;
 use crate::history::Happening;
+
+/// Lost writes before which the power is cut instead.
+const BEFORE: usize = 4;
 
 /// A cut, what is lost there, and what comes of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,6 +87,7 @@ pub fn minimise(
 ) -> Result<Minimised, FindingError> {
     let mut witness = Witness::of(context, finding)?;
     let mut search = Search { context, finding, most, boots: 0, is_bounded: false, execute };
+    search.cut_before(&mut witness)?;
     search.give_back(&mut witness)?;
     search.move_back(&mut witness)?;
     Ok(Minimised { witness, boots: search.boots, is_bounded: search.is_bounded })
@@ -100,13 +103,41 @@ impl Search<'_, '_> {
         self.boots += 1;
         let disks = loss.media(&then.disks)?;
         let outcome = (self.execute)(&disks)?;
-        let origin = Origin { cut, choices: Vec::new(), lost: loss.count() };
-        let state = State { disks, sum: 0, origins: vec![origin.clone()] };
-        let class = self.context.judge.class(&state, &origin, self.context.cuts, &outcome)?;
-        let wanted = &self.finding.class;
+        let class = self.context.judge.class_of(&disks, cut, self.context.cuts, &outcome)?;
         let is_same = discriminant(&outcome) == discriminant(&self.finding.observed)
-            && class.is_some_and(|class| class.clause == wanted.clause && class.step == wanted.step);
+            && class.as_ref() == Some(&self.finding.class);
         Ok(is_same.then_some(outcome))
+    }
+
+    /// What is lost last need not be: the power may fail before it is accepted.
+    fn cut_before(&mut self, witness: &mut Witness) -> Result<(), FindingError> {
+        let Some(own) = self.context.cuts.get(witness.cut) else { return Ok(()) };
+        let entries = self.context.record.entries();
+        let accepted = entries.iter().enumerate().take(own.entry + 1).filter_map(|(place, entry)| {
+            let Happening::Disk(event) = &entry.what else { return None };
+            let is_lost = entry.boot == own.boot
+                && event.step == DiskStep::Accepted
+                && !matches!(event.action, DiskAction::Read(_))
+                && witness.loss.has(event.disk.into(), event.request);
+            is_lost.then_some((place, (usize::from(event.disk), event.request)))
+        });
+        let accepted: Vec<(usize, (usize, u64))> = accepted.collect();
+        for (kept, (place, _)) in accepted.iter().enumerate().take(BEFORE) {
+            let earlier = self.context.cuts.iter().enumerate().take(witness.cut).rev();
+            let is_before = |cut: &Cut| cut.entry < *place && cut.boot == own.boot && cut.step == own.step;
+            let Some((number, cut)) = earlier.into_iter().find(|(_, cut)| is_before(cut)) else { continue };
+            let loss = Loss::new(accepted.iter().take(kept).map(|(_, request)| *request));
+            let then = Then::at(self.context.record, cut.entry)?;
+            // What was lost may be durable by now, and then it is another state.
+            if !loss.is_possible(&then.disks) {
+                continue;
+            }
+            if let Some(outcome) = self.fails(number, &then, &loss)? {
+                *witness = Witness { cut: number, loss, outcome };
+                return Ok(());
+            }
+        }
+        Ok(())
     }
 
     /// Gives lost writes back until no single one can be.
