@@ -2,11 +2,13 @@
 //! block is found.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use devices::disk::{Media, SECTOR};
 use scenarios::Scenario;
 use scenarios::checks::Record;
+use scenarios::checks::record::places;
 use scenarios::explore::cuts::{Cut, cuts};
 use scenarios::explore::judge::Judge;
 use scenarios::explore::pieces::{Piece, Pieces};
@@ -15,6 +17,7 @@ use scenarios::explore::replay::{DiskThen, Replay};
 use scenarios::explore::subject::{Subject, recorded};
 use scenarios::explore::tree::Ears;
 use scenarios::kernels::{Kernels, Loaded};
+use scenarios::language::Use;
 use scenarios::report::{Phase, PowerHappening};
 use scenarios::run::{self, Finished, Listener};
 use vmm::Limit;
@@ -93,6 +96,30 @@ fn lacking(pieces: &Pieces, disk: usize, disks: &[Media], piece: Piece) -> Vec<M
     disks
 }
 
+/// Disks on which the first blocks of this kind in the file system have nothing in them.
+fn without(scenario: &Scenario, disks: &[Media], is_meant: impl Fn(&[u8]) -> bool) -> Vec<Media> {
+    const BLOCK: u64 = 1024;
+    let place = places(scenario, Use::Ext4).remove(0);
+    let mut disks = disks.to_vec();
+    let media = &mut disks[place.disk];
+    let mut block = [0; BLOCK as usize];
+    let found = (place.bytes.start..place.bytes.end).step_by(BLOCK as usize).find(|at| {
+        media.read(*at, &mut block).unwrap();
+        is_meant(&block)
+    });
+    media.write(found.unwrap(), &[0; BLOCK as usize]).unwrap();
+    disks
+}
+
+/// Contents of the workload's files, which look like nothing else.
+fn is_data(block: &[u8]) -> bool {
+    block.iter().collect::<BTreeSet<_>>().len() > 200 && block.iter().filter(|byte| **byte == 0).count() < 20
+}
+
+fn is_directory(block: &[u8]) -> bool {
+    block.windows(6).any(|name| name == b"data-0")
+}
+
 /// Around each turn in the life of the image, with everything and with nothing: what comes of it is legal, and both are seen. Then pieces of the
 /// image that are missing.
 fn comes_back(name: &str, step: &str) {
@@ -130,6 +157,15 @@ fn comes_back(name: &str, step: &str) {
         assert!(matches!(outcome, Outcome::Lost(_)), "{piece}: {outcome:?}");
         let class = judge.class_of(&disks, cut, &cuts, &outcome).unwrap().unwrap();
         assert_eq!((class.clause.as_str(), class.what.as_str(), class.step.as_str()), ("O5.C1", what, step));
+    }
+    // What the session believes to be in its files and its directory is read from the disk once more.
+    for is_meant in [is_data, is_directory] {
+        let disks = without(&explored.scenario, &whole, is_meant);
+        let outcome = explored.boot(subject, &disks);
+        assert_eq!(outcome, Outcome::Damaged("the ext4 workload found a difference".into()));
+        let class = judge.class_of(&disks, cut, &cuts, &outcome).unwrap().unwrap();
+        let what = "a session without data of its files: the ext4 workload found a difference";
+        assert_eq!((class.clause.as_str(), class.what.as_str()), ("O13.C1", what));
     }
     // A cold boot that looks into the file system: what was synced is there, and what was not is missed.
     let none = &known[0].0;

@@ -100,7 +100,7 @@ impl Judge {
         let (at, step) = (self.lives.cuts.get(cut)?, &cuts.get(cut)?.step);
         // Without a record nothing needs to be compared.
         let evidence = match at.image.filter(|_| disks.is_valid) {
-            Some(image) => disks.evidence(image),
+            Some(image) => disks.evidence(image, at.is_consumed),
             None => Evidence::default(),
         };
         let unmarked = at.image.and_then(|image| self.lives.images.get(image));
@@ -115,7 +115,7 @@ struct Witnessed<'a> {
     judge: &'a Judge,
     disks: &'a [Media],
     is_valid: bool,
-    known: BTreeMap<usize, Evidence>,
+    known: BTreeMap<(usize, bool), Evidence>,
 }
 
 impl<'a> Witnessed<'a> {
@@ -124,9 +124,10 @@ impl<'a> Witnessed<'a> {
         Ok(Self { judge, disks, is_valid, known: BTreeMap::new() })
     }
 
-    fn evidence(&mut self, image: usize) -> Evidence {
-        let compare = || self.judge.lives.images.get(image).map(|image| image.evidence(self.disks));
-        self.known.entry(image).or_insert_with(|| compare().unwrap_or_default()).clone()
+    fn evidence(&mut self, image: usize, is_consumed: bool) -> Evidence {
+        let of = self.judge.lives.images.get(image);
+        let compare = || of.map(|image| image.evidence(self.disks, is_consumed));
+        self.known.entry((image, is_consumed)).or_insert_with(|| compare().unwrap_or_default()).clone()
     }
 }
 

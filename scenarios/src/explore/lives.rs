@@ -41,21 +41,30 @@ pub(super) struct Evidence {
 }
 
 impl Image {
-    /// Compares disks with the image as it was.
-    pub(super) fn evidence(&self, disks: &[Media]) -> Evidence {
+    /// Compares disks with the image as it was. Of those of a cut after it had been consumed, what differs where somebody wrote since is newer.
+    pub(super) fn evidence(&self, disks: &[Media], is_consumed: bool) -> Evidence {
         let mut evidence = Evidence::default();
         for (number, (now, whole)) in disks.iter().zip(&self.whole).enumerate() {
             let differs = |block: &u64| now.block_hash(*block) != whole.block_hash(*block);
-            let of = |sets: &'_ [BTreeSet<u64>]| sets.get(number).cloned().unwrap_or_default();
-            let after = of(&self.after);
-            evidence.moved_on |= after.iter().any(differs);
-            for block in of(&self.before).iter().filter(|block| differs(block) && !after.contains(block)) {
-                evidence.missing.insert(self.pieces.kind_of(number, block * SECTORS));
+            let after = self.after.get(number).filter(|_| is_consumed);
+            let is_newer = |block: &u64| after.is_some_and(|after| after.contains(block));
+            let before = self.before.get(number).into_iter().flatten();
+            for block in before.filter(|block| differs(block) && !is_newer(block)) {
+                let sectors = (block * SECTORS..(block + 1) * SECTORS)
+                    .filter(|at| sector(now, *at) != sector(whole, *at));
+                evidence.missing.extend(sectors.map(|sector| self.pieces.kind_of(number, sector)));
             }
+            evidence.moved_on |= after.into_iter().flatten().any(differs);
         }
         evidence.missing.remove(&Piece::Header);
         evidence
     }
+}
+
+/// Contents; None where the host cannot read them.
+fn sector(media: &Media, number: u64) -> Option<[u8; SECTOR as usize]> {
+    let mut bytes = [0; SECTOR as usize];
+    media.read(number * SECTOR, &mut bytes).ok().map(|()| bytes)
 }
 
 /// What is known at a cut.

@@ -70,10 +70,11 @@ fn read_from_disk(path: &Path) -> std::io::Result<Vec<u8>> {
     }
 }
 
-/// The workload.
+/// The workload. It keeps no file open between two steps: an inode in use stays in memory when caches are dropped, and what is wrong with it
+/// on the disk would not be seen.
 pub struct Ext4 {
     directory: PathBuf,
-    journal: File,
+    journal: PathBuf,
     seed: u64,
     /// Records known to be on disk.
     synced: u64,
@@ -89,17 +90,12 @@ impl Ext4 {
     /// If the files cannot be made.
     pub fn new(directory: &str, seed: u64) -> Result<Ext4, Failure> {
         let directory = PathBuf::from(directory);
-        let path = directory.join("journal");
-        let making = || format!("making {}", path.display());
-        let journal = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&path)
-            .while_doing(making)?;
+        let journal = directory.join("journal");
+        let making = || format!("making {}", journal.display());
+        let made =
+            OpenOptions::new().write(true).create(true).truncate(true).open(&journal).while_doing(making)?;
         // The name must be as durable as the records will be.
-        journal.sync_all().while_doing(making)?;
+        made.sync_all().while_doing(making)?;
         File::open(&directory).and_then(|directory| directory.sync_all()).while_doing(making)?;
         let mut ext4 =
             Ext4 { directory, journal, seed, synced: 0, generations: [0; DATA_FILES], rewritten: 0 };
@@ -129,9 +125,13 @@ impl Ext4 {
     /// Appends a record and syncs it. One that fails is tried again, at the same place and with the same number.
     fn append(&mut self) -> Result<(), String> {
         let number = self.synced + 1;
-        self.journal
-            .write_all_at(&record(self.seed, number), self.synced * RECORD_LEN as u64)
-            .and_then(|()| self.journal.sync_data())
+        OpenOptions::new()
+            .write(true)
+            .open(&self.journal)
+            .and_then(|journal| {
+                journal.write_all_at(&record(self.seed, number), self.synced * RECORD_LEN as u64)?;
+                journal.sync_data()
+            })
             .map_err(|error| format!("journal record {number}: {error}"))?;
         self.synced = number;
         Ok(())
@@ -149,7 +149,7 @@ impl Ext4 {
 
     fn verify_journal(&self, source: Source, found: &mut Differences) {
         let place = format!("journal{}", source.name());
-        let bytes = match source.read(&self.directory.join("journal")) {
+        let bytes = match source.read(&self.journal) {
             Ok(bytes) => bytes,
             Err(error) => return found.add(format!("{place}: {error}")),
         };
@@ -266,8 +266,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let mut worker = Worker::new(Ext4::new(directory.path().to_str().unwrap(), 6).unwrap());
         worker.step();
-        let journal = OpenOptions::new().write(true).open("/dev/full").unwrap();
-        let good = std::mem::replace(&mut worker.work.journal, journal);
+        let good = std::mem::replace(&mut worker.work.journal, "/dev/full".into());
         worker.step();
         worker.work.journal = good;
         worker.step();
