@@ -186,7 +186,7 @@ pub fn tell(
         files.logs = logs.into_iter().map(|(_, log)| log).collect();
         let mut background = Background::of(&facts, &files);
         background.controls = controls(&facts, &then, reproduction.as_ref(), execute)?;
-        files.report = write(".txt", text::report(&facts, &found, &background).as_bytes())?;
+        files.report = write(".txt", text::report(&text::log(&facts), &found, &background).as_bytes())?;
     }
     found.repro = Some(files);
     Ok(found)

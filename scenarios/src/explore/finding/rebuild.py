@@ -28,7 +28,7 @@ def header(image, offset):
 
 def blobs(kernel, initrd, line):
     """What a boot loader would put into memory, with the memory map that the kernel slept with, and where."""
-    zero_page, command_line = 0x10000, 0x20000
+    zero_page, command_line = 0x110000, 0x112000
     sectors = kernel[0x1F1] or 4
     code = kernel[(sectors + 1) * 512 :]
     load, room = struct.unpack_from("<QI", kernel, 0x258)
@@ -95,7 +95,7 @@ def main():
         kind = "nvme,serial=d%d" % number if front_end == "nvme" else "virtio-blk-pci"
         command += ["-device", "%s,drive=d%d" % (kind, number)]
     qemu = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
-    timer = threading.Timer(float(os.environ.get("SECONDS", "180")), qemu.kill)
+    timer = threading.Timer(float(os.environ.get("TIMEOUT", "180")), qemu.kill)
     timer.start()
     seen = False
     for line in qemu.stdout:

@@ -35,7 +35,7 @@ pub(super) fn text(
          #   sh {name}.sh BZIMAGE INITRD   boots them; the kernel has to be the one of the report\n\
          #\n\
          # A kernel whose disk drivers are modules needs an initramfs that loads them and resumes from `resume=`, as distributions make it.\n\
-         # QEMU names another emulator, APPEND adds to the command line, SECONDS is how long to wait (180).\n\
+         # QEMU names another emulator, APPEND adds to the command line, TIMEOUT is how many seconds to wait (180).\n\
          exec python3 - \"$(dirname \"$0\")\" \"$@\" <<'END'\n"
     );
     let _ = writeln!(text, "NAME = {name:?}");

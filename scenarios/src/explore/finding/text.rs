@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use agent_protocol::message::Role;
+use devices::disk::CacheMode;
 use sha2::{Digest, Sha256};
 use vmm::FrontEnd;
 
@@ -119,7 +120,10 @@ impl Background {
         )];
         for (number, disk) in context.scenario.disks.iter().enumerate() {
             let front_end = if disk.front_end == FrontEnd::Nvme { "NVMe" } else { "virtio-blk" };
-            let cache = format!("{:?}", disk.config.cache);
+            let cache = match disk.config.cache {
+                CacheMode::WriteBack => "volatile write",
+                CacheMode::WriteThrough => "no write",
+            };
             let parts: Vec<&str> = disk.partitions.iter().map(|partition| partition.what.name()).collect();
             let (name, mib, parts) = (facts.disk(number), disk.size >> 20, parts.join(", "));
             machine.push(format!("disk {name}: {front_end}, {mib} MiB, {cache} cache; partitions: {parts}"));
@@ -150,7 +154,7 @@ impl Background {
 }
 
 /// The report for a maintainer: at most 80 lines.
-pub(super) fn report(facts: &Facts<'_>, found: &Found, background: &Background) -> String {
+pub(super) fn report(log: &[String], found: &Found, background: &Background) -> String {
     let mut text = format!("Power failure during `{}`: {} ({})\n", found.cut.step, found.class, found.clause);
     section(&mut text, "Kernel", &background.kernel);
     section(&mut text, "Machine", &background.machine);
@@ -166,7 +170,7 @@ pub(super) fn report(facts: &Facts<'_>, found: &Found, background: &Background) 
     section(
         &mut text,
         "What the disk saw (time since power came on; in brackets the guest's functions)",
-        &log(facts),
+        log,
     );
     let lost: Vec<String> = match found.lost_writes.len() {
         0 => vec![
@@ -199,7 +203,11 @@ pub(super) fn report(facts: &Facts<'_>, found: &Found, background: &Background) 
         "What the user sees",
         &[
             format!("{}.", found.user_effect),
-            format!("Observed: {}. Legal would be: {}.", found.observed, found.allowed.join(" or ")),
+            format!(
+                "Observed: {}. Legal would be: {}.",
+                sentence(&found.observed),
+                found.allowed.join(" or ")
+            ),
         ],
     );
     section(&mut text, "Controls", &background.controls);
@@ -220,7 +228,7 @@ fn section(text: &mut String, title: &str, lines: &[String]) {
 }
 
 /// What happened, in six lines and the cut: requests of one kind that follow each other are one line.
-fn log(facts: &Facts<'_>) -> Vec<String> {
+pub(super) fn log(facts: &Facts<'_>) -> Vec<String> {
     const BEFORE: usize = 4;
     const AFTER: usize = 2;
     let disk = facts.commit().map(|(request, _)| request.disk);
@@ -321,5 +329,92 @@ fn seconds(nanoseconds: u64) -> String {
 
 /// What an outcome is called among controls.
 pub(super) fn control(what: &str, outcome: &Outcome) -> String {
-    format!("{what}: {outcome}.")
+    format!("{what}: {}.", sentence(outcome))
+}
+
+/// Without the full stop that kernels may end with.
+fn sentence(outcome: &Outcome) -> String {
+    outcome.to_string().trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{CutTold, LostWrite, Minimal};
+    use super::*;
+    use crate::explore::cuts::Kind;
+
+    fn found() -> Found {
+        Found {
+            class: "a header before its map".into(),
+            oracle: "O5".into(),
+            clause: "O5.C1".into(),
+            cut: CutTold {
+                entry: 4000,
+                boot: 1,
+                nanoseconds: 2_370_936_000,
+                instructions: 1_000_000,
+                step: "hibernate".into(),
+                kind: Kind::Disk,
+                event: "write #295 accepted".into(),
+                words: "0.210 ms after #294 header S1SUSPEND; no FLUSH since #12".into(),
+            },
+            lost_writes: vec![LostWrite {
+                disk: "system".into(),
+                request: 295,
+                sector: 4096,
+                sectors: 8,
+                owner: "swap map page 23 of 23".into(),
+                function: "swap_writer_finish < swsusp_write < write".into(),
+            }],
+            weakest_fault: "volatile cache".into(),
+            user_effect: "the session is lost: the next boot is cold, though the image was said to be there"
+                .into(),
+            allowed: vec!["resume".into(), "cold boot".into()],
+            observed: Outcome::Lost("PM: hibernation: Failed to load image, recovering.".into()),
+            seen: 212,
+            window: 25_286_000,
+            minimal: Minimal { boots: 5, is_proven: true },
+            repro: Some(Files {
+                scenario: "finding-1.toml".into(),
+                replay: "finding-1.repro".into(),
+                report: "finding-1.txt".into(),
+                script: "finding-1.sh".into(),
+                logs: vec!["finding-1-system.log".into()],
+            }),
+            said: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_terminal_shows_what_matters() {
+        insta::assert_snapshot!(found().text(1));
+        let mut many = found();
+        many.lost_writes =
+            (0..9).map(|request| LostWrite { request, ..found().lost_writes[0].clone() }).collect();
+        many.minimal = Minimal { boots: 64, is_proven: false };
+        (many.repro, many.said) = (None, vec!["no scenario can be made of it".into()]);
+        insta::assert_snapshot!(many.text(2));
+        many.lost_writes.clear();
+        assert!(many.text(3).contains("lost      nothing that the disk had accepted"));
+    }
+
+    #[test]
+    fn a_maintainer_reads_all_of_it_on_two_pages() {
+        let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
+        let background = Background {
+            kernel: lines("6.12.117 (primary-6.12), bzImage sha256 00ff\nconfiguration sha256 11ee"),
+            machine: lines("x86-64, 1 processor, emulated"),
+            controls: lines("The same cut with nothing lost: the session goes on."),
+            reproduction: lines("sh finding-1.sh BZIMAGE INITRD"),
+        };
+        let log = lines("0.803366 s  #12 FLUSH\n2.370726 s  #294 write, header S1SUSPEND  [mark_swapfiles]");
+        let text = report(&log, &found(), &background);
+        assert!(text.lines().count() <= 80);
+        insta::assert_snapshot!(text);
+        let unsure = Found { said: lines("the reproduction does not come to its cut"), ..found() };
+        assert!(
+            report(&log, &unsure, &background)
+                .ends_with("Not confirmed\n  the reproduction does not come to its cut\n")
+        );
+    }
 }
