@@ -56,7 +56,7 @@ fn measure(name: &str, text: &str, changes: &[&str], budget: Duration) {
     let recording = Recording::of(name, &scenario, &kernels, &mut Silent).unwrap();
     let recorded = begun.elapsed().as_secs_f64();
     let begun = Instant::now();
-    let survey = Survey::of(&recording, Depth { pairs: 1 }).unwrap();
+    let survey = Survey::of(&recording, Depth::default()).unwrap();
     let listed = begun.elapsed().as_secs_f64();
     let begun = Instant::now();
     let mut worker = survey.worker().unwrap();

@@ -106,7 +106,7 @@ pub fn run(arguments: &Fuzz, quiet: bool) -> Result<ExitCode, Vec<Failure>> {
     }
     let begun = Instant::now();
     let mut live = Live::new(quiet);
-    let depth = Depth { pairs: arguments.pairs };
+    let depth = Depth { pairs: arguments.pairs, ..Depth::default() };
     let explored = explore(&case.name, &case.scenario, &kernels, depth, &mut Silent, |progress| {
         live.show(progress);
         arguments.budget.is_none_or(|budget| begun.elapsed() < budget)

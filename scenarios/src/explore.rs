@@ -5,16 +5,20 @@
 //! on the disks, and of nothing else. All states boot together ([`tree`]); where the guest reads what differs between them, they part.
 
 pub mod campaign;
+pub mod choice;
 pub mod commit;
 pub mod cuts;
 pub mod family;
 pub mod finding;
 pub mod judge;
 mod lives;
+pub mod lost;
+pub mod order;
 pub mod pieces;
 pub mod recovery;
 pub mod replay;
 pub mod set;
+pub mod space;
 pub mod subject;
 pub mod survey;
 pub mod tree;

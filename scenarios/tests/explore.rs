@@ -85,7 +85,7 @@ impl Explored {
 
     fn leaves(&self, family: &Family, chosen: Vec<usize>) -> Vec<Leaf> {
         let subject = self.subject();
-        let machine = subject.machine(&self.scenario, &self.kernels, &family.states[0].disks).unwrap();
+        let machine = subject.machine(&self.scenario, &self.kernels, &family.states[0].disks()).unwrap();
         let mut tree = Tree::new(family, machine, subject.recovery()).unwrap();
         tree.begin(Set::Listed(chosen));
         std::iter::from_fn(|| tree.next_leaf().unwrap()).collect()
@@ -145,7 +145,7 @@ fn what_is_decided_together_is_what_each_does_alone() {
     assert!(others.is_empty(), "{others:?}");
     let record = explored.record();
     let cuts = explored.cuts("hibernate", 12);
-    let family = Family::of(&record, &cuts, Depth { pairs: 0 }).unwrap();
+    let family = Family::of(&record, &cuts, Depth::LEAST).unwrap();
     // Every so many of them, and those of which nothing or all is lost.
     let step = family.states.len() / 40;
     let plain = |state: &usize| family.states[*state].origins.iter().any(|origin| origin.lost == 0);

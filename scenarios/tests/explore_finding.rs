@@ -71,7 +71,7 @@ fn a_finding_is_taken_down_reproduced_and_reported() {
             step: "hibernate".into(),
         },
         state: 0,
-        origin: Origin { cut, choices: vec![Choice::Drop(pending - 1)], lost: 1 },
+        origin: Origin::at(cut, vec![Choice::Drop(pending - 1)], 1),
         observed: Outcome::Lost("PM: hibernation: Failed to load image, recovering.".into()),
         seen: 7,
     };

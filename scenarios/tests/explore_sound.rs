@@ -47,7 +47,7 @@ fn decided_together_and_alone(text: &str, usually: usize) {
         Kernels::gather(&scenario, |name, _, is_saver| Loaded::new(name, is_saver, &|_| {}).map(Arc::new))
             .unwrap();
     let recording = Recording::of("sound", &scenario, &kernels, &mut Silent).unwrap();
-    let survey = Survey::of(&recording, Depth { pairs: 1 }).unwrap();
+    let survey = Survey::of(&recording, Depth { pairs: 1, ..Depth::LEAST }).unwrap();
     let states = &survey.family.states;
     let wanted = sample(usually);
     // Half of them where something can happen: states of cuts after which a session may come back.

@@ -155,6 +155,16 @@ impl Media {
         change(self).inspect_err(|_| self.changed = before)
     }
 
+    /// A 4 KiB block becomes as it is in other media, which stand on the same base. Its contents are shared, and its hash, if it is known.
+    pub fn adopt(&mut self, number: u64, other: &Self) {
+        match other.changed.get(&number) {
+            Some(block) => self.changed.insert_mut(number, block.clone()),
+            None => {
+                self.changed.remove_mut(&number);
+            }
+        }
+    }
+
     /// Makes a change.
     ///
     /// # Errors
@@ -360,6 +370,17 @@ mod tests {
         assert_eq!((first(&media), first(&copy)), ([1, 1, 3], [2, 1, 0]));
         assert_eq!(media.with(media.differences(&copy)), copy);
         assert_eq!(media.differences(&copy).iter().map(|(number, _)| *number).collect::<Vec<_>>(), [0, 1]);
+    }
+
+    #[test]
+    fn a_block_is_adopted_whatever_it_was_before() {
+        let mut other = Media::blank(64 << 10).unwrap();
+        other.write(4096, &[1; 512]).unwrap();
+        let mut media = Media::blank(64 << 10).unwrap();
+        media.write(8192, &[2; 512]).unwrap();
+        media.adopt(1, &other);
+        media.adopt(2, &other);
+        assert_eq!(media, other);
     }
 
     #[test]

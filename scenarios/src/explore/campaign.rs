@@ -242,7 +242,7 @@ fn found(
         class: class.what.clone(),
         oracle: class.clause.split('.').next().unwrap_or_default().to_owned(),
         clause: class.clause.clone(),
-        weakest_fault: if origin.lost == 0 { "cut only" } else { "volatile cache" },
+        weakest_fault: origin.needs.name(),
         allowed: judge.life(origin.cut).map(super::judge::Life::allowed).unwrap_or_default(),
         observed: observed.clone(),
         user_effect,
@@ -262,23 +262,14 @@ fn lost(
     let broken = |error: devices::disk::MediaError| BaseError::Host { offset: 0, reason: error.to_string() };
     let mut replay = Replay::new(record).map_err(broken)?;
     while replay.step()?.is_some_and(|entry| entry < cut.entry) {}
-    let mut lost = Vec::new();
-    for (disk, (then, choice)) in replay.disks().iter().zip(choices).enumerate() {
-        let gone = then.pending.iter().enumerate().filter(|(place, _)| !choice.keeps(*place));
-        for (_, write) in gone {
-            for change in &write.changes {
-                let (sector, sectors) = (change.extent.sector, change.extent.sectors);
-                lost.push(LostWrite {
-                    disk,
-                    request: write.request,
-                    sector,
-                    sectors,
-                    owner: owner(record, disk, sector, commit),
-                });
-            }
-        }
-    }
-    Ok(lost)
+    let lost = super::lost::lost(replay.disks(), choices)?.into_iter().map(|lost| LostWrite {
+        disk: lost.disk,
+        request: lost.request,
+        sector: lost.sector,
+        sectors: lost.sectors,
+        owner: owner(record, lost.disk, lost.sector, commit),
+    });
+    Ok(lost.collect())
 }
 
 fn owner(record: &Record<'_>, disk: usize, sector: u64, commit: &Commit) -> String {

@@ -1,75 +1,178 @@
 //! The family of states that is looked at: out of the crash space of each cut those in which little is lost, or little survives.
+//!
+//! Cuts between which nothing changes on the disks have one space: it is listed once. A state comes from every cut at which it may arise.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::ops::{Range, RangeInclusive};
 
-use devices::disk::{BLOCK, BaseError, Change, Media, SECTOR};
+use devices::disk::{BaseError, Media};
 use serde::{Deserialize, Serialize};
 
 use super::cuts::Cut;
-use super::replay::{DiskThen, Replay, Write};
+use super::order;
+use super::replay::{DiskThen, Replay, Unfollowed};
+use super::set::Place;
+use super::space::{Chosen, Contents, Space, sum};
 use crate::checks::Record;
 
-const SECTORS: u64 = BLOCK / SECTOR;
+pub use super::choice::{Choice, Rank};
+pub use super::order::Depth;
 
-/// Which of the writes of one disk that were not durable survive. Places count them in the order of acceptance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// What a disk has to be to lose what is lost in a state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Choice {
-    /// All of them.
-    All,
-    /// None of them.
-    Nothing,
-    /// So many of the first.
-    Prefix(usize),
-    /// All but this one.
-    Drop(usize),
-    /// Only this one.
-    Keep(usize),
-    /// All but these two.
-    Pair(usize, usize),
+pub enum Needs {
+    /// Nothing that the disk had accepted is lost: any disk will do.
+    CutOnly,
+    /// A write cache that forgets, which is what a disk has flushes for.
+    VolatileCache,
+    /// The disk had said that it is durable: the guest is not to blame.
+    LyingDisk,
 }
 
-impl Choice {
-    /// Whether the write at this place survives.
-    pub fn keeps(self, place: usize) -> bool {
+impl Needs {
+    /// As reports have it.
+    pub fn name(self) -> &'static str {
         match self {
-            Self::All => true,
-            Self::Nothing => false,
-            Self::Prefix(count) => place < count,
-            Self::Drop(lost) => place != lost,
-            Self::Keep(kept) => place == kept,
-            Self::Pair(first, second) => place != first && place != second,
+            Self::CutOnly => "cut only",
+            Self::VolatileCache => "volatile cache",
+            Self::LyingDisk => "lying disk",
+        }
+    }
+
+    pub(super) fn of(lost: usize, is_lie: bool) -> Self {
+        match (lost, is_lie) {
+            (0, _) => Self::CutOnly,
+            (_, false) => Self::VolatileCache,
+            (_, true) => Self::LyingDisk,
         }
     }
 }
 
-/// Where a state comes from.
+impl fmt::Display for Needs {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+/// Where a state comes from: some cuts that follow one another, and how it arises at each of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Origin {
-    /// Number of the cut.
+    /// Number of the cut: the first of them.
     pub cut: usize,
+    /// The last of them, at which as much is lost or more.
+    pub last: usize,
     /// What survives on each disk.
     pub choices: Vec<Choice>,
-    /// How many writes are lost.
+    /// How many writes are lost, at the first.
     pub lost: usize,
+    /// What the disks have to be, at all of them.
+    pub needs: Needs,
+}
+
+impl Origin {
+    /// A single cut.
+    pub fn at(cut: usize, choices: Vec<Choice>, lost: usize) -> Self {
+        Self { cut, last: cut, choices, lost, needs: Needs::of(lost, false) }
+    }
+
+    /// All of them.
+    pub fn cuts(&self) -> RangeInclusive<usize> {
+        self.cut..=self.last
+    }
 }
 
 /// Contents of the disks after a cut, from whatever cut.
 #[derive(Debug, Clone)]
 pub struct State {
-    /// Of each disk.
-    pub disks: Vec<Media>,
+    disks: Vec<Contents>,
     /// Over their contents: by it a state is known from one campaign to the next.
     pub sum: u128,
-    /// In the order of the cuts.
+    /// In the order of the cuts. Each cut at which the state may arise is in one of them: in that of the weakest disk, and of these that in which
+    /// the least is lost.
     pub origins: Vec<Origin>,
+    /// The most promising of the choices that lead to it.
+    pub rank: Rank,
 }
 
-/// How far the search goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Depth {
-    /// Pairs of lost writes that stand so near one another in the order of acceptance. 0: none.
-    pub pairs: usize,
+impl State {
+    /// With these contents.
+    pub fn new(disks: Vec<Media>, origins: Vec<Origin>) -> Self {
+        let rank = origins.iter().filter_map(rank).min().unwrap_or(Rank::Whole);
+        let sums = disks.iter().enumerate().map(|(disk, media)| sum(disk, media));
+        let sum = sums.fold(0, u128::wrapping_add);
+        Self { disks: disks.into_iter().map(Contents::from).collect(), sum, origins, rank }
+    }
+
+    /// Media that have a block as this state has it. None: there is no such disk.
+    pub fn media(&self, (disk, block): Place) -> Option<&Media> {
+        Some(self.disks.get(disk)?.media(block))
+    }
+
+    /// All disks.
+    pub fn disks(&self) -> Vec<Media> {
+        self.disks.iter().map(Contents::whole).collect()
+    }
+
+    /// The fewest writes that are lost in it.
+    pub fn least(&self) -> usize {
+        self.origins.iter().map(|origin| origin.lost).min().unwrap_or_default()
+    }
+
+    /// How many cuts it comes from.
+    pub fn cuts(&self) -> usize {
+        self.origins.iter().map(|origin| origin.cuts().count()).sum()
+    }
+
+    fn comes_from(&mut self, origin: Origin) {
+        let weight = |origin: &Origin| (origin.needs, origin.lost);
+        if let Some(last) = self.origins.last_mut() {
+            let is_like = last.needs == origin.needs && last.choices == origin.choices;
+            if origin.cut <= last.last {
+                // Of the same space.
+                if weight(&origin) >= weight(last) {
+                    return;
+                }
+                if last.cut == origin.cut {
+                    *last = origin;
+                    return;
+                }
+                last.last = origin.cut.saturating_sub(1);
+            } else if origin.cut == last.last + 1 && is_like && origin.lost >= last.lost {
+                last.last = origin.last;
+                return;
+            }
+        }
+        self.origins.push(origin);
+    }
+}
+
+/// Of the disk that is not whole or empty.
+fn rank(origin: &Origin) -> Option<Rank> {
+    let ranks = origin.choices.iter().map(Choice::rank);
+    ranks.max_by_key(|rank| (!matches!(rank, Rank::Whole | Rank::Nothing), *rank))
+}
+
+/// Sizes of whole crash spaces, of all disks together, as powers of two.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Spaces {
+    /// How many there are: cuts between which nothing changes have one.
+    pub count: usize,
+    /// The largest.
+    pub largest: f64,
+    /// All of them together.
+    pub sum: f64,
+}
+
+impl Spaces {
+    fn add(&mut self, log2: f64) {
+        let (more, less) = if log2 > self.sum { (log2, self.sum) } else { (self.sum, log2) };
+        self.sum =
+            if self.count == 0 { log2 } else { more + (less - more).exp2().ln_1p() / std::f64::consts::LN_2 };
+        self.largest = self.largest.max(log2);
+        self.count += 1;
+    }
 }
 
 /// States of all cuts, equal ones once.
@@ -77,178 +180,175 @@ pub struct Depth {
 pub struct Family {
     /// They.
     pub states: Vec<State>,
-    /// How many there were before equal ones became one.
+    /// How many there were before equal ones became one, those of each cut counted.
     pub listed: u64,
     /// Blocks of each disk in which states may differ.
     pub touched: Vec<BTreeSet<u64>>,
-    known: BTreeMap<u128, usize>,
-}
-
-/// Contents of disks and a sum over them by which equal ones are found. Sums of 128 bits of BLAKE3: nobody chooses the contents to deceive.
-#[derive(Debug, Clone)]
-struct Summed {
-    disks: Vec<Media>,
-    sum: u128,
-}
-
-impl Summed {
-    fn new(disks: Vec<Media>) -> Self {
-        let mut sum: u128 = 0;
-        for (disk, media) in disks.iter().enumerate() {
-            for block in media.changed_blocks() {
-                sum = sum.wrapping_add(term(disk, block, media));
-            }
-        }
-        Self { disks, sum }
-    }
-
-    fn apply(&mut self, disk: usize, change: &Change) -> Result<(), BaseError> {
-        let Some(media) = self.disks.get_mut(disk) else { return Ok(()) };
-        let (first, last) = (change.extent.sector / SECTORS, change.extent.end().div_ceil(SECTORS));
-        for block in first..last {
-            self.sum = self.sum.wrapping_sub(term(disk, block, media));
-        }
-        media.apply(change)?;
-        for block in first..last {
-            self.sum = self.sum.wrapping_add(term(disk, block, media));
-        }
-        Ok(())
-    }
-}
-
-/// What a block adds to the sum.
-fn term(disk: usize, block: u64, media: &Media) -> u128 {
-    let Some(hash) = media.block_hash(block) else { return 0 };
-    // A block of a blank disk that was zeroed is none.
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&(disk as u64).to_le_bytes()).update(&block.to_le_bytes()).update(&hash);
-    let mut half = [0; 16];
-    hasher.finalize_xof().fill(&mut half);
-    u128::from_le_bytes(half)
+    /// How large the spaces are of which they are a part.
+    pub spaces: Spaces,
+    /// From which cut on nothing is known, and why.
+    pub unfollowed: Option<(usize, Unfollowed)>,
 }
 
 impl Family {
+    /// One state, of no cut.
+    pub fn alone(disks: Vec<Media>) -> Self {
+        let touched = vec![BTreeSet::new(); disks.len()];
+        Self { states: vec![State::new(disks, Vec::new())], listed: 1, touched, ..Self::default() }
+    }
+
     /// The states of these cuts.
     ///
     /// # Errors
     /// [`BaseError`]; a disk of a size that there is not.
     pub fn of(record: &Record<'_>, cuts: &[Cut], depth: Depth) -> Result<Self, BaseError> {
-        let broken =
-            |error: devices::disk::MediaError| BaseError::Host { offset: 0, reason: error.to_string() };
-        let touched = vec![BTreeSet::new(); record.scenario.disks.len()];
-        let mut family = Self { touched, ..Self::default() };
-        let mut replay = Replay::new(record).map_err(broken)?;
-        let mut next = cuts.iter().enumerate().peekable();
-        while let Some(entry) = replay.step()? {
-            while let Some((number, _)) = next.next_if(|(_, cut)| cut.entry == entry) {
-                family.add(number, replay.disks(), depth)?;
-            }
+        let mut listing = Listing::new(record.scenario.disks.len(), depth);
+        let unfollowed = each_space(record, cuts, |range, disks| listing.add(range, disks))?;
+        Ok(Self { unfollowed, ..listing.family })
+    }
+}
+
+/// Calls for each crash space in turn, with the cuts that have it. Returns the first cut of which nothing is known.
+pub(super) fn each_space(
+    record: &Record<'_>,
+    cuts: &[Cut],
+    mut each: impl FnMut(Range<usize>, &[DiskThen]) -> Result<(), BaseError>,
+) -> Result<Option<(usize, Unfollowed)>, BaseError> {
+    let broken = |error: devices::disk::MediaError| BaseError::Host { offset: 0, reason: error.to_string() };
+    let mut replay = Replay::new(record).map_err(broken)?;
+    let known = match replay.unfollowed() {
+        Some(unfollowed) => cuts.partition_point(|cut| cut.entry < unfollowed.entry),
+        None => cuts.len(),
+    };
+    let (mut first, mut next) = (0, 0);
+    while next < known {
+        if replay.is_about_to_change() && first < next {
+            each(first..next, replay.disks())?;
+            first = next;
         }
-        Ok(family)
+        let Some(entry) = replay.step()? else { break };
+        while next < known && cuts.get(next).is_some_and(|cut| cut.entry <= entry) {
+            next += 1;
+        }
+    }
+    if first < next {
+        each(first..next, replay.disks())?;
+    }
+    Ok(replay.unfollowed().filter(|_| known < cuts.len()).map(|why| (known, why.clone())))
+}
+
+/// A family in the making.
+struct Listing {
+    family: Family,
+    depth: Depth,
+    known: BTreeMap<u128, usize>,
+    spaces: Vec<Space>,
+}
+
+impl Listing {
+    fn new(disks: usize, depth: Depth) -> Self {
+        let family = Family { touched: vec![BTreeSet::new(); disks], ..Family::default() };
+        Self { family, depth, known: BTreeMap::new(), spaces: Vec::new() }
     }
 
-    /// The states of one cut: on one disk as the choice says, and on all others everything survives, or nothing.
-    fn add(&mut self, cut: usize, disks: &[DiskThen], depth: Depth) -> Result<(), BaseError> {
-        let mut all = Summed::new(disks.iter().map(|disk| disk.durable.clone()).collect());
-        let nothing = all.clone();
-        for (number, disk) in disks.iter().enumerate() {
-            for change in disk.pending.iter().flat_map(|write| &write.changes) {
-                all.apply(number, change)?;
-                if let Some(touched) = self.touched.get_mut(number) {
-                    touched.extend(change.extent.sector / SECTORS..change.extent.end().div_ceil(SECTORS));
+    /// The states of one space.
+    fn add(&mut self, cuts: Range<usize>, disks: &[DiskThen]) -> Result<(), BaseError> {
+        if self.spaces.len() == disks.len() {
+            self.spaces.iter_mut().zip(disks).try_for_each(|(space, then)| space.follow(then))?;
+        } else {
+            let spaces = disks.iter().enumerate().map(|(number, then)| Space::new(number, then));
+            self.spaces = spaces.collect::<Result<_, _>>()?;
+        }
+        for (touched, space) in self.family.touched.iter_mut().zip(&self.spaces) {
+            touched.extend(space.blocks());
+        }
+        let log2: f64 = self.spaces.iter().map(Space::log2).sum();
+        self.family.spaces.add(log2);
+        let base = |choice: Choice| vec![choice; disks.len()];
+        self.choose(&cuts, base(Choice::All))?;
+        self.choose(&cuts, base(Choice::Nothing))?;
+        let number = self.family.spaces.count as u64;
+        for disk in 0..self.spaces.len() {
+            let Some(space) = self.spaces.get(disk) else { continue };
+            let choices = order::choices(space, self.depth, number);
+            let others = order::others(&self.spaces, disk);
+            for choice in choices {
+                for others in &others {
+                    let mut chosen = base(others.clone());
+                    if let Some(place) = chosen.get_mut(disk) {
+                        place.clone_from(&choice);
+                    }
+                    self.choose(&cuts, chosen)?;
                 }
             }
         }
-        let base = |choice: Choice| vec![choice; disks.len()];
-        let total: usize = disks.iter().map(|disk| disk.pending.len()).sum();
-        self.insert(all.clone(), Origin { cut, choices: base(Choice::All), lost: 0 });
-        self.insert(nothing.clone(), Origin { cut, choices: base(Choice::Nothing), lost: total });
-        for (number, disk) in disks.iter().enumerate() {
-            let chosen = |choice: Choice, others: Choice| {
-                let mut choices = base(others);
-                if let Some(place) = choices.get_mut(number) {
-                    *place = choice;
+        if log2 > 0.0 && log2 <= f64::from(self.depth.small) {
+            self.small(&cuts, disks)?;
+        }
+        Ok(())
+    }
+
+    /// The state that these choices lead to.
+    fn choose(&mut self, cuts: &Range<usize>, choices: Vec<Choice>) -> Result<(), BaseError> {
+        let mut all = Chosen { sum: 0, lost: 0, is_lie: false };
+        for (space, choice) in self.spaces.iter_mut().zip(&choices) {
+            all.add(space.chosen(choice)?);
+        }
+        if self.find(cuts, &choices, all).is_none() {
+            let contents = self.spaces.iter_mut().zip(&choices).map(|(space, choice)| space.contents(choice));
+            let contents = contents.collect::<Result<_, _>>()?;
+            self.insert(cuts, choices, all, contents);
+        }
+        Ok(())
+    }
+
+    /// Every state of a space that is small.
+    fn small(&mut self, cuts: &Range<usize>, disks: &[DiskThen]) -> Result<(), BaseError> {
+        let mut states: Vec<(Vec<Choice>, Chosen, Vec<Contents>)> =
+            vec![(Vec::new(), Chosen { sum: 0, lost: 0, is_lie: false }, Vec::new())];
+        for (space, then) in self.spaces.iter().zip(disks) {
+            let own = space.small(then)?;
+            let mut crossed = Vec::with_capacity(states.len() * own.len());
+            for (choices, chosen, contents) in &states {
+                for (choice, more, has) in &own {
+                    let (mut choices, mut chosen, mut contents) =
+                        (choices.clone(), *chosen, contents.clone());
+                    choices.push(choice.clone());
+                    contents.push(has.clone());
+                    chosen.add(*more);
+                    crossed.push((choices, chosen, contents));
                 }
-                choices
-            };
-            let writes = &disk.pending;
-            // With the others whole: what is lost is lost here.
-            let mut prefix = Summed { disks: all.disks.clone(), sum: all.sum };
-            if let (Some(media), Some(durable)) = (prefix.disks.get_mut(number), nothing.disks.get(number)) {
-                *media = durable.clone();
-                prefix = Summed::new(prefix.disks);
             }
-            let mut before = Vec::with_capacity(writes.len());
-            for (place, write) in writes.iter().enumerate() {
-                before.push(prefix.disks.get(number).cloned());
-                let origin = Origin {
-                    cut,
-                    choices: chosen(Choice::Prefix(place), Choice::All),
-                    lost: writes.len() - place,
-                };
-                self.insert(prefix.clone(), origin);
-                for change in &write.changes {
-                    prefix.apply(number, change)?;
-                }
-            }
-            for (place, write) in writes.iter().enumerate() {
-                let mut keep = nothing.clone();
-                for change in &write.changes {
-                    keep.apply(number, change)?;
-                }
-                let choices = chosen(Choice::Keep(place), Choice::Nothing);
-                self.insert(keep, Origin { cut, choices, lost: total - 1 });
-                let mut drop = all.clone();
-                revert(&mut drop, number, writes, place, None, &before)?;
-                let choices = chosen(Choice::Drop(place), Choice::All);
-                self.insert(drop.clone(), Origin { cut, choices, lost: 1 });
-                for second in (0..place).rev().take(depth.pairs) {
-                    let mut pair = drop.clone();
-                    revert(&mut pair, number, writes, second, Some(place), &before)?;
-                    let choices = chosen(Choice::Pair(second, place), Choice::All);
-                    self.insert(pair, Origin { cut, choices, lost: 2 });
-                }
+            states = crossed;
+        }
+        for (choices, chosen, contents) in states {
+            if self.find(cuts, &choices, chosen).is_none() {
+                self.insert(cuts, choices, chosen, contents);
             }
         }
         Ok(())
     }
 
-    fn insert(&mut self, state: Summed, origin: Origin) {
-        self.listed += 1;
-        match self.known.get(&state.sum).and_then(|number| self.states.get_mut(*number)) {
-            Some(known) => known.origins.push(origin),
-            None => {
-                self.known.insert(state.sum, self.states.len());
-                self.states.push(State { disks: state.disks, sum: state.sum, origins: vec![origin] });
-            }
-        }
+    /// Its number, if there is such a state already: it comes from here as well.
+    fn find(&mut self, cuts: &Range<usize>, choices: &[Choice], chosen: Chosen) -> Option<usize> {
+        self.family.listed += cuts.len() as u64;
+        let number = *self.known.get(&chosen.sum)?;
+        let state = self.family.states.get_mut(number)?;
+        let origin = origin(cuts, choices.to_vec(), chosen);
+        state.rank = state.rank.min(rank(&origin).unwrap_or(state.rank));
+        state.comes_from(origin);
+        Some(number)
+    }
+
+    fn insert(&mut self, cuts: &Range<usize>, choices: Vec<Choice>, chosen: Chosen, disks: Vec<Contents>) {
+        let origin = origin(cuts, choices, chosen);
+        let rank = rank(&origin).unwrap_or(Rank::Whole);
+        self.known.insert(chosen.sum, self.family.states.len());
+        self.family.states.push(State { disks, sum: chosen.sum, origins: vec![origin], rank });
     }
 }
 
-/// Takes one write back: its sectors that no later write touched, but for one that is lost as well, are as they were before it.
-fn revert(
-    state: &mut Summed,
-    disk: usize,
-    writes: &[Write],
-    place: usize,
-    lost: Option<usize>,
-    before: &[Option<Media>],
-) -> Result<(), BaseError> {
-    let (Some(write), Some(Some(before))) = (writes.get(place), before.get(place)) else { return Ok(()) };
-    for change in &write.changes {
-        let mut parts = vec![change.clone()];
-        let later = writes.iter().enumerate().skip(place + 1).filter(|(number, _)| Some(*number) != lost);
-        for later in later.flat_map(|(_, later)| &later.changes) {
-            if parts.iter().any(|part| part.extent.overlaps(later.extent)) {
-                parts = parts.iter().flat_map(|part| part.without(later.extent)).collect();
-            }
-        }
-        for part in parts {
-            let mut bytes = vec![0; (part.extent.sectors * SECTOR) as usize];
-            before.read(part.extent.sector * SECTOR, &mut bytes)?;
-            let contents = devices::disk::Contents::Data(bytes.into());
-            state.apply(disk, &Change { contents, ..part })?;
-        }
-    }
-    Ok(())
+fn origin(cuts: &Range<usize>, choices: Vec<Choice>, chosen: Chosen) -> Origin {
+    let needs = Needs::of(chosen.lost, chosen.is_lie);
+    Origin { cut: cuts.start, last: cuts.end.saturating_sub(1), choices, lost: chosen.lost, needs }
 }

@@ -62,6 +62,19 @@ impl Judge {
         self.lives.cuts.get(cut).map(|at| at.life)
     }
 
+    /// The cuts of an origin, those together that are judged alike.
+    fn alike(&self, origin: &Origin, cuts: &[Cut]) -> Vec<Origin> {
+        let situation = |cut: usize| (self.lives.cuts.get(cut), cuts.get(cut).map(|cut| &cut.step));
+        let mut alike: Vec<Origin> = Vec::new();
+        for cut in origin.cuts() {
+            match alike.last_mut() {
+                Some(before) if situation(before.last) == situation(cut) => before.last = cut,
+                _ => alike.push(Origin { cut, last: cut, ..origin.clone() }),
+            }
+        }
+        alike
+    }
+
     /// What is wrong with an outcome of a state that comes from there, if anything is.
     ///
     /// # Errors
@@ -73,7 +86,7 @@ impl Judge {
         cuts: &[Cut],
         outcome: &Outcome,
     ) -> Result<Option<Class>, BaseError> {
-        self.class_of(&state.disks, origin.cut, cuts, outcome)
+        self.class_of(&state.disks(), origin.cut, cuts, outcome)
     }
 
     /// The same of disks that are in no list.
@@ -268,8 +281,9 @@ impl Findings {
         }
         for number in states {
             let Some(state) = family.states.get(*number) else { continue };
-            let mut witnessed = Witnessed::of(judge, &state.disks)?;
-            for origin in &state.origins {
+            let disks = state.disks();
+            let mut witnessed = Witnessed::of(judge, &disks)?;
+            for origin in state.origins.iter().flat_map(|origin| judge.alike(origin, cuts)) {
                 let Some(class) = judge.witnessed(&mut witnessed, origin.cut, cuts, outcome) else {
                     continue;
                 };
@@ -281,10 +295,10 @@ impl Findings {
                     seen: 0,
                 };
                 let finding = self.found.entry(class.clone()).or_insert_with(new);
-                finding.seen += 1;
+                finding.seen += origin.cuts().count() as u64;
                 // The number settles it, so that it does not matter in which order states are decided.
                 let size = |origin: &Origin, number| (origin.lost, origin.cut, number);
-                if size(origin, *number) < size(&finding.origin, finding.state) {
+                if size(&origin, *number) < size(&finding.origin, finding.state) {
                     (finding.state, finding.origin) = (*number, origin.clone());
                     finding.observed = outcome.clone();
                 }

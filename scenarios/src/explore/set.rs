@@ -66,7 +66,7 @@ impl Face {
     /// Media that have this block as it is.
     pub fn media<'a>(&'a self, states: &'a [State], (disk, block): Place) -> Option<&'a Media> {
         match self {
-            Self::State(number) => states.get(*number)?.disks.get(disk),
+            Self::State(number) => states.get(*number)?.media((disk, block)),
             Self::Product(product, resolved) => match resolved.get(&(disk, block)) {
                 Some(version) => product.version((disk, block), *version),
                 None => product.whole.get(disk),
@@ -226,10 +226,8 @@ mod tests {
 
     #[test]
     fn listed_states_part_by_the_bytes_of_what_is_read() {
-        let state = |blocks: &[(u64, u8)], lost| State {
-            disks: vec![media(blocks)],
-            sum: 0,
-            origins: vec![Origin { cut: 0, choices: Vec::new(), lost }],
+        let state = |blocks: &[(u64, u8)], lost| {
+            State::new(vec![media(blocks)], vec![Origin::at(0, Vec::new(), lost)])
         };
         let states =
             [state(&[(1, 1)], 0), state(&[(1, 2)], 3), state(&[(1, 1), (2, 9)], 1), state(&[(1, 3)], 2)];

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::campaign::ExploreError;
 use super::cuts::{Cut, cuts};
-use super::family::{Depth, Family};
+use super::family::{Depth, Family, Origin};
 use super::judge::Judge;
 use super::set::Set;
 use super::subject::{self, Subject};
@@ -96,14 +96,12 @@ impl<'a> Survey<'a> {
         Ok(Self { recording, cuts, family, judge, subject })
     }
 
-    /// What there is to do, the most promising first: states in which little is lost.
+    /// What there is to do, the most promising first: those of the first rank, and of these those in which little is lost.
     pub fn units(&self) -> Vec<Unit> {
-        let lost = |number: &usize| {
-            let state = self.family.states.get(*number);
-            state.into_iter().flat_map(|state| &state.origins).map(|origin| origin.lost).min()
-        };
+        let promise =
+            |number: &usize| self.family.states.get(*number).map(|state| (state.rank, state.least()));
         let mut numbers: Vec<usize> = (0..self.family.states.len()).collect();
-        numbers.sort_by_key(|number| (lost(number), *number));
+        numbers.sort_by_cached_key(|number| (promise(number), *number));
         let sets = numbers.chunks(UNIT).map(|states| Set::Listed(states.to_vec()));
         (0..).zip(sets).map(|(number, set)| Unit { number, set }).collect()
     }
@@ -115,14 +113,14 @@ impl<'a> Survey<'a> {
     pub fn worker(&self) -> Result<Worker<'_>, ExploreError> {
         let Recording { scenario, kernels, .. } = self.recording;
         let Some(first) = self.family.states.first() else { return Err(ExploreError::Nothing) };
-        let machine = self.subject.machine(scenario, kernels, &first.disks)?;
+        let machine = self.subject.machine(scenario, kernels, &first.disks())?;
         Ok(Worker { tree: Tree::new(&self.family, machine, self.subject.recovery())? })
     }
 
     /// Cut points of which a listed state is among these.
     pub fn cuts_of(&self, states: impl Iterator<Item = usize>) -> BTreeSet<usize> {
         let states = states.filter_map(|number| self.family.states.get(number));
-        states.flat_map(|state| state.origins.iter().map(|origin| origin.cut)).collect()
+        states.flat_map(|state| state.origins.iter().flat_map(Origin::cuts)).collect()
     }
 }
 

@@ -115,25 +115,28 @@ impl Then {
 #[cfg(test)]
 mod tests {
     use devices::VirtualTime;
-    use devices::disk::{Change, Contents, Extent};
+    use devices::disk::{AtomicUnit, Change, Contents, Extent, Tie};
 
     use super::*;
-    use crate::explore::replay::Write;
 
-    fn write(request: u64, sector: u64, sectors: u64, byte: u8) -> Write {
+    fn write(request: u64, sector: u64, sectors: u64, byte: u8) -> (u64, Vec<Change>) {
         let extent = Extent { sector, sectors };
         let contents = Contents::Data(vec![byte; sectors as usize * 512].into());
         let change = Change { request, extent, contents, accepted: VirtualTime::default(), completed: None };
-        Write { request, changes: vec![change] }
+        (request, vec![change])
     }
 
     fn disks() -> Vec<DiskThen> {
         let durable = Media::blank(1 << 20).unwrap();
         let pending = vec![write(4, 0, 2, 1), write(5, 1, 2, 2), write(9, 1, 1, 3)];
-        vec![
-            DiskThen { durable: durable.clone(), pending },
-            DiskThen { durable, pending: vec![write(4, 8, 1, 7)] },
-        ]
+        let disk = |pending: Vec<(u64, Vec<Change>)>| {
+            let mut disk = DiskThen::new(durable.clone(), AtomicUnit::Sector, Tie::Unit);
+            for (request, changes) in pending {
+                disk.accept(request, false, changes).unwrap();
+            }
+            disk
+        };
+        vec![disk(pending), disk(vec![write(4, 8, 1, 7)])]
     }
 
     fn bytes(media: &Media) -> Vec<u8> {
