@@ -1,27 +1,31 @@
 //! `kjvm fuzz`: a scenario cut everywhere, and what the next boots make of it.
 
-use std::fmt::Write as _;
+mod conclusion;
+mod live;
+mod place;
+
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
-use scenarios::explore::campaign::{ExploreError, Explored, Found, Progress, explore};
+use scenarios::explore::campaign::{Campaign, ExploreError, Explored};
 use scenarios::explore::family::Depth;
+use scenarios::explore::identity::Identity;
+use scenarios::explore::store::Store;
+use scenarios::explore::survey::{Recording, Survey};
 use scenarios::report::{Phase, PowerHappening};
 use scenarios::run::Listener;
 use serde::Serialize;
 
 use crate::failure::{Code, Failure};
-use crate::output;
 use crate::run::cases::{Case, cases};
-use crate::run::jobs::side_by_side;
+use crate::run::jobs::{self, side_by_side};
 use crate::run::kernels::Kernels;
-
-/// Lines of lost writes that are shown of a finding; the JSON file has all.
-const LOST: usize = 6;
+use crate::{interrupts, output};
+use live::Live;
+use place::Place;
 
 /// What to explore.
 #[derive(Debug, Args)]
@@ -34,6 +38,15 @@ pub struct Fuzz {
     /// Ends after this time: `90s`, `10m`, `2h`. Until everything is decided, if nothing is said.
     #[arg(long, value_name = "TIME", value_parser = budget)]
     budget: Option<Duration>,
+    /// Boots with so many machines at once: as many as there are processors, if nothing is said.
+    #[arg(long, short, value_name = "N", default_value_t = jobs::processors(), hide_default_value = true)]
+    jobs: usize,
+    /// Goes on with the campaign of this directory.
+    #[arg(long, value_name = "DIR", conflicts_with = "out")]
+    resume: Option<PathBuf>,
+    /// Keeps what is done in this directory: kjvm-out/NAME.fuzz, if nothing is said.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
     /// Two writes that are lost together stand at most so far apart in the order in which they were accepted. 0: one is lost at a time.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pairs: usize,
@@ -86,137 +99,87 @@ impl Listener for Silent {
 
 /// Explores.
 pub fn run(arguments: &Fuzz, quiet: bool) -> Result<ExitCode, Vec<Failure>> {
+    let begun = Instant::now();
     let cases = cases(std::slice::from_ref(&arguments.scenario), &arguments.overrides)?;
     let [case] = &cases[..] else {
         let message = format!("{} scenarios: give one, without a matrix", cases.len());
         return Err(vec![Failure::new(Code::Arguments, message)]);
     };
+    one(case, arguments, begun, quiet).map_err(|failure| vec![failure])
+}
+
+fn one(case: &Case, arguments: &Fuzz, begun: Instant, quiet: bool) -> Result<ExitCode, Failure> {
+    let failed = |error: ExploreError| failure(case, &error);
     let kernels = Kernels::default();
     let mut results =
         side_by_side(std::slice::from_ref(case), 1, |case, page| kernels.of(&case.scenario, page));
-    let kernels = match results.pop() {
-        Some(Ok(kernels)) => kernels,
-        Some(Err(failure)) => return Err(vec![failure]),
-        None => return Err(vec![Failure::new(Code::Ours, "no kernels")]),
-    };
-    let mut out = std::io::stdout();
-    if !quiet {
-        let _ = writeln!(out, "{}   {}", case.name, case.scenario.about);
-        let _ = writeln!(out, "recording it once");
-    }
-    let begun = Instant::now();
-    let mut live = Live::new(quiet);
+    let kernels = results.pop().ok_or_else(|| Failure::new(Code::Ours, "no kernels"))??;
     let depth = Depth { pairs: arguments.pairs, ..Depth::default() };
-    let explored = explore(&case.name, &case.scenario, &kernels, depth, &mut Silent, |progress| {
+    let seed = case.scenario.machine.config.seed;
+    Recording::can(&case.scenario).map_err(failed)?;
+    let identity = Identity::new(&case.name, &case.text, seed, &kernels, depth);
+    let place = Place::new(&case.name, arguments.resume.as_deref(), arguments.out.as_deref())?;
+    let mut out = std::io::stdout();
+    let mut say = |text: &str| {
+        if !quiet {
+            let _ = writeln!(out, "{text}");
+        }
+    };
+    if let Some(moved) = &place.moved {
+        say(&format!("the campaign that was here is now in {}", moved.display()));
+    }
+    let stored = |error| failed(ExploreError::from(error));
+    let store = Store::open(&place.directory, &identity).map_err(stored)?;
+    say(&format!("{}   {}", case.name, case.scenario.about));
+    say("recording it once");
+    let recording = Recording::of(&case.name, &case.scenario, &kernels, &mut Silent).map_err(failed)?;
+    store.identify(&identity.recorded(&recording.finished.history)).map_err(stored)?;
+    let survey = Survey::of(&recording, depth).map_err(failed)?;
+    let mut campaign = Campaign::new(&survey, &store, begun).map_err(failed)?;
+    let mut live = Live::new(arguments.budget, begun, quiet);
+    interrupts::catch();
+    let ran = campaign.run(arguments.jobs, |progress| {
         live.show(progress);
-        arguments.budget.is_none_or(|budget| begun.elapsed() < budget)
+        !interrupts::came() && arguments.budget.is_none_or(|budget| begun.elapsed() < budget)
     });
-    live.bar.finish_and_clear();
-    let explored = explored.map_err(|error| vec![failure(case, &error)])?;
-    let seconds = begun.elapsed().as_secs_f64();
-    let _ = write!(out, "{}", conclusion(&case.name, &explored, seconds));
+    live.end();
+    ran.map_err(|error| {
+        let mut failure = failed(error);
+        if failure.code == Code::Host {
+            failure.message += &format!("\n{}", place.how_to_go_on(case));
+        }
+        failure
+    })?;
+    let explored = campaign.explored().map_err(failed)?;
+    let _ = write!(std::io::stdout(), "{}", conclusion::text(&case.name, &explored));
     if let Some(path) = &arguments.json {
         let progress = &explored.progress;
         let report = Report {
             version: 1,
             scenario: &case.name,
-            seed: case.scenario.machine.config.seed,
+            seed,
             points: progress.points.total(),
             skipped: 0,
             decided: progress.effort.decided,
             executed: progress.effort.executed,
             explored: &explored,
         };
-        output::write_json(path, &report).map_err(|failure| vec![failure])?;
+        output::write_json(path, &report)?;
     }
     Ok(if explored.findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn failure(case: &Case, error: &ExploreError) -> Failure {
-    let code = if error.is_users() { Code::Arguments } else { Code::Ours };
-    Failure::new(code, format!("{}: {error}", case.file.display()))
-}
-
-/// How far it is, on a terminal.
-struct Live {
-    bar: ProgressBar,
-}
-
-impl Live {
-    fn new(quiet: bool) -> Self {
-        let bar = if quiet || !output::live() { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed} {msg}") {
-            bar.set_style(style);
-        }
-        Self { bar }
+    let code = match error {
+        error if error.is_users() => Code::Arguments,
+        error if error.is_hosts() => Code::Host,
+        _ => Code::Ours,
+    };
+    match error {
+        // It is about that file, and says so.
+        ExploreError::Store(error) => Failure::new(code, error),
+        error => Failure::new(code, format!("{}: {error}", case.file.display())),
     }
-
-    fn show(&mut self, progress: &Progress) {
-        let Progress { points, states, effort, undecided, findings, .. } = progress;
-        self.bar.set_message(format!(
-            "{} cut points, {states} states, {} boots, {undecided} undecided, {findings} findings",
-            points.total(),
-            effort.executed
-        ));
-        self.bar.tick();
-    }
-}
-
-/// What came of it, the answer last.
-fn conclusion(name: &str, explored: &Explored, seconds: f64) -> String {
-    let Explored { progress, tested, is_exhausted, outcomes, findings } = explored;
-    let Progress { points, listed, states, effort, undecided, .. } = progress;
-    let mut text = format!(
-        "cut points   {} (disk {}, power {}, phases {})   0 skipped, {tested} decided to the last state\n",
-        points.total(),
-        points.disk,
-        points.power,
-        points.phase
-    );
-    let _ = writeln!(text, "states       {listed} of the listed family, {states} different");
-    let _ = writeln!(
-        text,
-        "boots        {} executed, {:.1} a second, decide {} states; {}",
-        effort.executed,
-        effort.executed as f64 / seconds.max(0.001),
-        effort.decided,
-        if *is_exhausted { "nothing is undecided".to_owned() } else { format!("{undecided} are undecided") }
-    );
-    for (outcome, states) in outcomes {
-        let _ = writeln!(text, "  {states:>8}   {outcome}");
-    }
-    for (number, found) in (1..).zip(findings) {
-        text.push('\n');
-        text.push_str(&finding(number, found));
-    }
-    let verdict = if findings.is_empty() { "CLEAN" } else { "FOUND" };
-    let _ =
-        writeln!(text, "\n{verdict}   {name}   {} findings   {}", findings.len(), output::duration(seconds));
-    text
-}
-
-fn finding(number: usize, found: &Found) -> String {
-    let Found {
-        class, clause, cut, lost_writes, weakest_fault, user_effect, allowed, observed, seen, ..
-    } = found;
-    let mut text = format!("{number}  {clause}   {class}\n");
-    let _ = writeln!(text, "   cut       {} ns into boot {}, in {}", cut.at.time.0, cut.boot, cut.step);
-    if lost_writes.is_empty() {
-        let _ = writeln!(text, "   lost      nothing that the disk had accepted");
-    }
-    for write in lost_writes.iter().take(LOST) {
-        let (request, sector, sectors, owner) = (write.request, write.sector, write.sectors, &write.owner);
-        let _ = writeln!(text, "   lost      write #{request}, sectors {sector}+{sectors} ({owner})");
-    }
-    if lost_writes.len() > LOST {
-        let _ = writeln!(text, "             and {} more", lost_writes.len() - LOST);
-    }
-    let _ = writeln!(text, "   observed  {observed}");
-    let _ = writeln!(text, "   legal     {}", allowed.join(" or "));
-    let _ = writeln!(text, "   effect    {user_effect}");
-    let _ = writeln!(text, "   needs     {weakest_fault}");
-    let _ = writeln!(text, "   seen      in {seen} states");
-    text
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod failure;
 mod fault;
 mod fuzz;
 mod image;
+mod interrupts;
 mod kernels;
 mod output;
 mod progress;

@@ -13,7 +13,7 @@ use crate::failure::{Code, Failure};
 use crate::output::write_whole;
 
 /// Where failures leave their reports if nobody says.
-const OUT: &str = "kjvm-out";
+pub const OUT: &str = "kjvm-out";
 
 /// Which reports are written.
 #[derive(Debug, Args)]
@@ -124,7 +124,7 @@ pub fn commands(file: &Path, overrides: &[String], report: &Report, repro: Optio
 }
 
 /// As a shell reads it back.
-fn quoted(word: &str) -> String {
+pub fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
     if !word.is_empty() && word.chars().all(is_plain) {
         word.into()

@@ -2,17 +2,11 @@
 
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::termios::{self, LocalFlags, SetArg, Termios};
 
-/// Set by Ctrl-C, and by the request to end.
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-
-extern "C" fn interrupt(_: nix::libc::c_int) {
-    INTERRUPTED.store(true, Ordering::Relaxed);
-}
+use crate::interrupts;
 
 /// Standard input without line editing and echo, as a serial terminal is: what is typed belongs to the guest. Everything is as before
 /// when this is dropped. Ctrl-C stays ours.
@@ -45,7 +39,7 @@ impl Terminal {
 
     /// Whether the user wants to leave.
     pub fn interrupted(&self) -> bool {
-        INTERRUPTED.load(Ordering::Relaxed)
+        interrupts::came()
     }
 }
 
@@ -56,24 +50,6 @@ impl Drop for Terminal {
             let stdin = io::stdin();
             let _ = termios::tcsetattr(stdin.as_fd(), SetArg::TCSANOW, before);
             let _ = fcntl(stdin.as_fd(), FcntlArg::F_SETFL(*flags));
-        }
-    }
-}
-
-/// The only unsafe code here: signals.
-mod interrupts {
-    #![allow(unsafe_code)]
-
-    use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
-
-    /// Ctrl-C and a request to end set a flag, so that the terminal is given back and the report is written.
-    pub fn catch() {
-        let action =
-            SigAction::new(SigHandler::Handler(super::interrupt), SaFlags::SA_RESETHAND, SigSet::empty());
-        for signal in [Signal::SIGINT, Signal::SIGTERM] {
-            // SAFETY: the handler stores to an atomic and does nothing else, which is safe in a signal handler. A second signal
-            // ends the process.
-            let _ = unsafe { sigaction(signal, &action) };
         }
     }
 }

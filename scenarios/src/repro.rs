@@ -120,6 +120,15 @@ impl Booted {
     }
 }
 
+/// BLAKE3 over every event of a run: equal ones went the same way.
+pub fn path_hash(history: &History) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for entry in history.entries() {
+        hasher.update(line(entry).as_bytes()).update(b"\n");
+    }
+    hasher.finalize().to_hex().to_string()
+}
+
 impl Repro {
     /// Of a run that is over. `text` is the scenario's, `expected` that of the table of what is known to fail.
     pub fn of(text: &str, expected: &str, kernels: Vec<Booted>, report: &Report, history: &History) -> Self {

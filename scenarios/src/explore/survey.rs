@@ -8,7 +8,7 @@ use super::family::{Depth, Family, Origin};
 use super::judge::Judge;
 use super::set::Set;
 use super::subject::{self, Subject};
-use super::tree::{Leaf, Tree};
+use super::tree::{Given, Leaf, Tree};
 use crate::checks::Record;
 use crate::kernels::Kernels;
 use crate::language::Scenario;
@@ -31,6 +31,16 @@ pub struct Recording<'a> {
 }
 
 impl<'a> Recording<'a> {
+    /// Whether it can be explored, as far as that can be seen before it runs.
+    ///
+    /// # Errors
+    /// [`ExploreError`]: why not.
+    pub fn can(scenario: &Scenario) -> Result<(), ExploreError> {
+        subject::way(scenario)?;
+        subject::recorded(scenario)?;
+        Ok(())
+    }
+
     /// Runs it, once.
     ///
     /// # Errors
@@ -41,7 +51,7 @@ impl<'a> Recording<'a> {
         kernels: &'a Kernels,
         listener: &mut dyn Listener,
     ) -> Result<Self, ExploreError> {
-        subject::way(scenario)?;
+        Self::can(scenario)?;
         let scenario = subject::recorded(scenario)?;
         let finished = run::run(name, &scenario, kernels, listener);
         passed(&finished.report)?;
@@ -133,6 +143,16 @@ impl<'a> Worker<'a> {
     /// Begins a unit, or what is left of it.
     pub fn begin(&mut self, set: Set) {
         self.tree.begin(set);
+    }
+
+    /// Gives a boot away that another worker may go on with, if there is more than one to do.
+    pub fn give(&mut self) -> Option<Given> {
+        self.tree.give()
+    }
+
+    /// Goes on with one that another worker began.
+    pub fn take(&mut self, given: Given) {
+        self.tree.take(given);
     }
 
     /// Executes one boot to its end; None if the unit is done.

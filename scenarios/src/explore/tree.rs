@@ -127,6 +127,9 @@ struct Node {
     ears: Ears,
 }
 
+/// A boot under way that another tree of the same family may go on with.
+pub struct Given(Node);
+
 /// What it took.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Effort {
@@ -138,6 +141,18 @@ pub struct Effort {
     pub forks: u64,
     /// Instructions that were executed.
     pub instructions: u64,
+}
+
+impl Effort {
+    /// What came since an earlier sum.
+    pub fn since(self, before: &Self) -> Self {
+        Self {
+            executed: self.executed.saturating_sub(before.executed),
+            decided: self.decided.saturating_sub(before.decided),
+            forks: self.forks.saturating_sub(before.forks),
+            instructions: self.instructions.saturating_sub(before.instructions),
+        }
+    }
 }
 
 impl std::ops::AddAssign for Effort {
@@ -190,6 +205,16 @@ impl<'a> Tree<'a> {
     /// These states are to be decided as well.
     pub fn begin(&mut self, set: Set) {
         self.open.push(Node { set, ..self.trunk.clone() });
+    }
+
+    /// Gives away the boot that parted from the others first, if another one is left.
+    pub fn give(&mut self) -> Option<Given> {
+        (self.open.len() > 1).then(|| Given(self.open.remove(0)))
+    }
+
+    /// Goes on with one that another tree began.
+    pub fn take(&mut self, given: Given) {
+        self.open.push(given.0);
     }
 
     /// What it took so far.
