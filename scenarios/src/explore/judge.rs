@@ -165,7 +165,11 @@ fn wrong(
     let missing = || missing(evidence, &IMAGE_FIRST).filter(|_| is_valid);
     match outcome {
         Outcome::Resumed | Outcome::Damaged(_) | Outcome::Dead(_) if is_again => again(),
-        Outcome::Dead(how) => Some((Clause::GoesOn, with(missing(), how))),
+        // How a kernel dies of it depends on which page it is.
+        Outcome::Dead(how) => Some((
+            Clause::GoesOn,
+            missing().map_or_else(|| how.clone(), |missing| format!("{missing}: the machine dies")),
+        )),
         Outcome::Damaged(how) => Some((Clause::WorkloadsClean, with(damaged(evidence, how), how))),
         Outcome::FilesLost(how) if how.starts_with("records") => Some((Clause::SyncedRecords, how.clone())),
         Outcome::FilesLost(how) => Some((Clause::FileSystemWhole, how.clone())),
@@ -390,7 +394,10 @@ mod tests {
         let unknown = "an image that cannot be loaded: PM: hibernation: Failed to load image, recovering.";
         assert_eq!(class(&[], &lost()), of(unknown));
         let dead = Outcome::Dead("panic".into());
-        assert_eq!(class(&[Piece::Data], &dead), ("O9.C2", "a header without image data: panic".into()));
+        assert_eq!(
+            class(&[Piece::Data], &dead),
+            ("O9.C2", "a header without image data: the machine dies".into())
+        );
         assert_eq!(class(&[], &dead), ("O9.C2", "panic".into()));
     }
 

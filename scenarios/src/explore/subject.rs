@@ -129,11 +129,8 @@ impl Subject {
     /// [`Unexplorable`]; [`Trouble`] if the machine cannot be built.
     pub fn of(scenario: &Scenario, kernels: &Kernels, finished: &Finished) -> Result<Self, SubjectError> {
         let way = way(scenario)?;
-        let back = scenario.steps.iter().enumerate().find(|(_, spec)| way.brings_back(&spec.step));
-        if let Some((number, spec)) = back.filter(|(_, spec)| spec.expect != Expect::Well) {
-            return Err(Unexplorable::Refused { number: number + 1, step: spec.step.name() }.into());
-        }
-        let boot = back.map_or_else(BootSpec::default, |(_, spec)| spec.boot.clone());
+        let back = scenario.steps.iter().find(|spec| way.brings_back(&spec.step));
+        let boot = back.map_or_else(BootSpec::default, |spec| spec.boot.clone());
         let role = if way == Way::Jump { Role::Restorer } else { Role::Primary };
         let mut lab = Lab::new(scenario, kernels)?;
         lab.swap_file = finished.found.swap_file;
@@ -246,7 +243,12 @@ pub fn way(scenario: &Scenario) -> Result<Way, Unexplorable> {
             _ => found = Some((way, spec.step.name())),
         }
     }
-    found.map(|(way, _)| way).ok_or(Unexplorable::NothingSaved)
+    let (way, _) = found.ok_or(Unexplorable::NothingSaved)?;
+    let mut back = (1..).zip(&scenario.steps).filter(|(_, spec)| way.brings_back(&spec.step));
+    match back.next().filter(|(_, spec)| spec.expect != Expect::Well) {
+        Some((number, spec)) => Err(Unexplorable::Refused { number, step: spec.step.name() }),
+        None => Ok(way),
+    }
 }
 
 impl Way {
@@ -320,6 +322,8 @@ mod tests {
         assert_eq!(of(r#"[{ do = "hibernate", pm-test = "core" }]"#), Err(Unexplorable::NothingSaved));
         let mixed = of(r#"["hibernate", "resume", "snapshot", "snapshot-restore"]"#);
         assert_eq!(mixed, Err(Unexplorable::Mixed("hibernate", "snapshot")));
+        let refused = of(r#"["hibernate", { do = "resume", expect = "cold" }]"#);
+        assert_eq!(refused, Err(Unexplorable::Refused { number: 2, step: "resume" }));
         let bare = Scenario::read("version = 1\nsteps = [\"suspend\"]\nkernel = { primary = \"a\" }", &[]);
         assert_eq!(way(&bare.unwrap()), Err(Unexplorable::NoDisk));
     }
