@@ -50,6 +50,12 @@ pub struct Fuzz {
     /// Two writes that are lost together stand at most so far apart in the order in which they were accepted. 0: one is lost at a time.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pairs: usize,
+    /// Cuts the power at so many instructions between two events as well.
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    instructions: usize,
+    /// Of the seeded choices and these instructions: that of the scenario, if nothing is said.
+    #[arg(long, value_name = "S")]
+    seed: Option<u64>,
     /// Changes a value, as `kernel.primary=./bzImage`; may be given more than once.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
@@ -114,8 +120,9 @@ fn one(case: &Case, arguments: &Fuzz, begun: Instant, quiet: bool) -> Result<Exi
     let mut results =
         side_by_side(std::slice::from_ref(case), 1, |case, page| kernels.of(&case.scenario, page));
     let kernels = results.pop().ok_or_else(|| Failure::new(Code::Ours, "no kernels"))??;
-    let depth = Depth { pairs: arguments.pairs, ..Depth::default() };
-    let seed = case.scenario.machine.config.seed;
+    let seed = arguments.seed.unwrap_or(case.scenario.machine.config.seed);
+    let (pairs, instructions) = (arguments.pairs, arguments.instructions);
+    let depth = Depth { pairs, instructions, seed, ..Depth::default() };
     Recording::can(&case.scenario).map_err(failed)?;
     let identity = Identity::new(&case.name, &case.text, seed, &kernels, depth);
     let place = Place::new(&case.name, arguments.resume.as_deref(), arguments.out.as_deref())?;
@@ -159,7 +166,7 @@ fn one(case: &Case, arguments: &Fuzz, begun: Instant, quiet: bool) -> Result<Exi
             scenario: &case.name,
             seed,
             points: progress.points.total(),
-            skipped: 0,
+            skipped: progress.points.skipped,
             decided: progress.effort.decided,
             executed: progress.effort.executed,
             explored: &explored,

@@ -16,7 +16,7 @@ pub mod record;
 mod replay;
 mod tenures;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod time;
 
 use std::fmt;

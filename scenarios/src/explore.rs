@@ -17,6 +17,7 @@ pub mod lost;
 pub mod order;
 pub mod pieces;
 pub mod recovery;
+pub mod region;
 pub mod replay;
 pub mod set;
 pub mod space;

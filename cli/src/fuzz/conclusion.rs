@@ -11,17 +11,23 @@ const LOST: usize = 6;
 
 /// What came of it, the answer last.
 pub fn text(name: &str, explored: &Explored) -> String {
-    let Explored { progress, tested, is_exhausted, outcomes, findings, seconds } = explored;
+    let Explored { progress, spaces, tested, is_exhausted, outcomes, findings, seconds, .. } = explored;
     let seconds = *seconds;
     let Progress { points, listed, states, effort, undecided, .. } = progress;
     let mut text = format!(
-        "cut points   {} (disk {}, power {}, phases {})   0 skipped, {tested} decided to the last state\n",
+        "cut points   {} (disk {}, power {}, phases {}, instructions {})   {} skipped, {tested} decided to the last state\n",
         points.total(),
         points.disk,
         points.power,
-        points.phase
+        points.phase,
+        points.instruction,
+        points.skipped
     );
-    let _ = writeln!(text, "states       {listed} of the listed family, {states} different");
+    let _ = writeln!(
+        text,
+        "states       {listed} of the listed family, {states} different; whole spaces {}, the largest 2^{:.0}, together 2^{:.0}",
+        spaces.count, spaces.largest, spaces.sum
+    );
     let _ = writeln!(
         text,
         "boots        {} executed, {:.1} a second, decide {} states; {}",

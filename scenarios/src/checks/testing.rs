@@ -11,9 +11,9 @@ use crate::history::{Happening, History};
 use crate::language::Scenario;
 
 /// First sectors of the partitions of disk 0: ext4, swap, image.
-pub(super) const EXT4: u64 = 2048;
-pub(super) const SWAP: u64 = EXT4 + 16 * 2048;
-pub(super) const IMAGE: u64 = SWAP + 8 * 2048;
+pub(crate) const EXT4: u64 = 2048;
+pub(crate) const SWAP: u64 = EXT4 + 16 * 2048;
+pub(crate) const IMAGE: u64 = SWAP + 8 * 2048;
 
 const SCENARIO: &str = "version = 1\nsteps = []\nkernel = { primary = \"a\" }\n\
     [[disk]]\nname = \"one\"\nsize = \"64M\"\npartitions = [{ use = \"ext4\", size = \"16M\" }, \
@@ -32,14 +32,14 @@ struct Disk {
 
 /// A history and write logs in the making.
 #[derive(Clone)]
-pub(super) struct Tale {
-    pub(super) history: History,
+pub(crate) struct Tale {
+    pub(crate) history: History,
     disks: [Disk; 2],
     time: u64,
 }
 
 impl Tale {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let blank = || Media::blank(64 << 20).ok();
         let disk = || Disk { now: blank(), durable: blank(), ..Disk::default() };
         Self { history: History::default(), disks: [disk(), disk()], time: 0 }
@@ -55,16 +55,16 @@ impl Tale {
     }
 
     /// Time goes by, in nanoseconds.
-    pub(super) fn rest(&mut self, nanoseconds: u64) {
+    pub(crate) fn rest(&mut self, nanoseconds: u64) {
         self.time += nanoseconds;
     }
 
     /// A request goes a step further, as far as the history is concerned.
-    pub(super) fn step(&mut self, disk: usize, request: u64, action: DiskAction, step: DiskStep) {
+    pub(crate) fn step(&mut self, disk: usize, request: u64, action: DiskAction, step: DiskStep) {
         self.see(Event::Disk(DiskEvent { disk: disk as u8, request, action, step }));
     }
 
-    pub(super) fn accept(&mut self, disk: usize, sector: u64, bytes: &[u8]) -> (u64, DiskAction) {
+    pub(crate) fn accept(&mut self, disk: usize, sector: u64, bytes: &[u8]) -> (u64, DiskAction) {
         let it = &mut self.disks[disk];
         let request = it.next;
         it.next += 1;
@@ -79,14 +79,16 @@ impl Tale {
     }
 
     /// A write that completes and is not durable.
-    pub(super) fn write(&mut self, disk: usize, sector: u64, bytes: &[u8]) -> u64 {
+    pub(crate) fn write(&mut self, disk: usize, sector: u64, bytes: &[u8]) -> u64 {
         let (request, action) = self.accept(disk, sector, bytes);
-        self.disks[disk].volatile.push((request, action));
+        let it = &mut self.disks[disk];
+        it.volatile.push((request, action));
+        it.log.push(VirtualTime(self.time), Logged::Completed { request });
         self.step(disk, request, action, DiskStep::Completed);
         request
     }
 
-    pub(super) fn read(&mut self, disk: usize, sector: u64, sectors: u64) {
+    pub(crate) fn read(&mut self, disk: usize, sector: u64, sectors: u64) {
         let request = self.disks[disk].next;
         self.disks[disk].next += 1;
         let action = DiskAction::Read(Extent { sector, sectors });
@@ -95,12 +97,12 @@ impl Tale {
     }
 
     /// Makes durable all that was completed.
-    pub(super) fn flush(&mut self, disk: usize) {
+    pub(crate) fn flush(&mut self, disk: usize) {
         self.flush_that(disk, true);
     }
 
     /// A flush that may be a lie.
-    pub(super) fn flush_that(&mut self, disk: usize, honest: bool) {
+    pub(crate) fn flush_that(&mut self, disk: usize, honest: bool) {
         let it = &mut self.disks[disk];
         let request = it.next;
         it.next += 1;
@@ -108,6 +110,11 @@ impl Tale {
         let volatile = if honest { std::mem::take(&mut it.volatile) } else { Vec::new() };
         if honest {
             it.durable = it.now.clone();
+        }
+        // At once, though the history tells one after another.
+        it.log.push(VirtualTime(self.time), Logged::Completed { request });
+        for (request, _) in &volatile {
+            it.log.push(VirtualTime(self.time), Logged::Durable { request: *request });
         }
         self.step(disk, request, DiskAction::Flush, DiskStep::Accepted);
         self.step(disk, request, DiskAction::Flush, DiskStep::Completed);
@@ -117,20 +124,20 @@ impl Tale {
     }
 
     /// Front ends of both disks are reset and started again.
-    pub(super) fn stand_still(&mut self) {
+    pub(crate) fn stand_still(&mut self) {
         for disk in 0..2 {
             self.see(Event::FrontEnd { disk, started: false });
         }
         self.start();
     }
 
-    pub(super) fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         for disk in 0..2 {
             self.see(Event::FrontEnd { disk, started: true });
         }
     }
 
-    pub(super) fn power(&mut self, event: PowerEvent) {
+    pub(crate) fn power(&mut self, event: PowerEvent) {
         if event == PowerEvent::On {
             for disk in &mut self.disks {
                 disk.next = 0;
@@ -159,48 +166,48 @@ impl Tale {
     }
 
     /// The power fails, and nothing survives that was not durable. It comes on again.
-    pub(super) fn cut(&mut self) {
+    pub(crate) fn cut(&mut self) {
         self.lose(true);
         self.power(PowerEvent::Cut);
         self.power(PowerEvent::On);
     }
 
     /// The same, but these sectors are then as said.
-    pub(super) fn cut_keeping(&mut self, sector: u64, bytes: &[u8]) {
+    pub(crate) fn cut_keeping(&mut self, sector: u64, bytes: &[u8]) {
         let durable = self.disks[0].durable.as_mut().unwrap();
         durable.write(sector * 512, bytes).unwrap();
         self.cut();
     }
 
     /// Off by order, with everything made durable, and on again.
-    pub(super) fn off_and_on(&mut self) {
+    pub(crate) fn off_and_on(&mut self) {
         self.lose(false);
         self.power(PowerEvent::Off);
         self.power(PowerEvent::On);
     }
 
-    pub(super) fn kernel(&mut self, role: Role) {
+    pub(crate) fn kernel(&mut self, role: Role) {
         self.note(Happening::Kernel(role));
     }
 
-    pub(super) fn begins(&mut self, step: &str) {
+    pub(crate) fn begins(&mut self, step: &str) {
         self.note(Happening::StepBegins { cycle: 1, step: step.into() });
     }
 
-    pub(super) fn ends(&mut self, step: &str, well: bool) {
+    pub(crate) fn ends(&mut self, step: &str, well: bool) {
         self.note(Happening::StepEnds { step: step.into(), well });
     }
 
-    pub(super) fn ready(&mut self, role: Role, epoch: u32, why: ReadyWhy) {
+    pub(crate) fn ready(&mut self, role: Role, epoch: u32, why: ReadyWhy) {
         self.note(Happening::Ready { session: Session { role, epoch }, why });
     }
 
-    pub(super) fn going(&mut self, role: Role, epoch: u32) {
+    pub(crate) fn going(&mut self, role: Role, epoch: u32) {
         self.note(Happening::Going { session: Session { role, epoch } });
     }
 
     /// A boots, with empty swap.
-    pub(super) fn booted() -> Self {
+    pub(crate) fn booted() -> Self {
         let mut tale = Self::new();
         tale.kernel(Role::Primary);
         tale.start();
@@ -211,7 +218,7 @@ impl Tale {
     }
 
     /// Writes an image to swap, in slots 1 (map) and 2 to 4, and then what follows.
-    pub(super) fn save_to_swap(&mut self, flushed: bool, map_first: bool) {
+    pub(crate) fn save_to_swap(&mut self, flushed: bool, map_first: bool) {
         let mut map = [0; 4096];
         for (entry, slot) in map.as_chunks_mut::<8>().0.iter_mut().zip([2u64, 3, 4]) {
             *entry = slot.to_le_bytes();
@@ -232,7 +239,7 @@ impl Tale {
     }
 
     /// A hibernates: all its disks stand still, and it writes its image in the order it should.
-    pub(super) fn hibernate(&mut self) {
+    pub(crate) fn hibernate(&mut self) {
         self.begins("hibernate");
         self.going(Role::Primary, 1000);
         self.stand_still();
@@ -241,7 +248,7 @@ impl Tale {
     }
 
     /// A boot that finds the image, and enters it.
-    pub(super) fn resume(&mut self, epoch: u32) {
+    pub(crate) fn resume(&mut self, epoch: u32) {
         self.begins("resume");
         self.kernel(Role::Primary);
         self.start();
@@ -254,7 +261,7 @@ impl Tale {
     }
 
     /// Writes the header of ours.
-    pub(super) fn image_header(&mut self, state: State) {
+    pub(crate) fn image_header(&mut self, state: State) {
         let header = Header { state, pages: 1, stored: 1, extents: 1, ..Header::writing(Kind::JumpedMemory) };
         let mut block = [0; 4096];
         block[..512].copy_from_slice(&header.encode());
@@ -262,7 +269,7 @@ impl Tale {
     }
 
     /// A jumps to B, which saves it in the order it should.
-    pub(super) fn jump_and_save(&mut self) {
+    pub(crate) fn jump_and_save(&mut self) {
         self.begins("jump");
         self.going(Role::Primary, 1000);
         self.kernel(Role::Saver);
@@ -278,7 +285,7 @@ impl Tale {
     }
 
     /// C restores A.
-    pub(super) fn restore(&mut self, epoch: u32) {
+    pub(crate) fn restore(&mut self, epoch: u32) {
         self.begins("restore");
         self.kernel(Role::Restorer);
         self.start();
@@ -294,7 +301,7 @@ impl Tale {
     }
 
     /// What it tells.
-    pub(super) fn run<T>(&self, read: impl FnOnce(&Record<'_>) -> T) -> T {
+    pub(crate) fn run<T>(&self, read: impl FnOnce(&Record<'_>) -> T) -> T {
         let scenario = Scenario::read(SCENARIO, &[]).unwrap();
         let logs = self.disks.clone().map(|disk| disk.log);
         read(&Record { scenario: &scenario, history: &self.history, logs: &logs })
@@ -302,7 +309,7 @@ impl Tale {
 }
 
 /// The first page of swap, with an image whose map begins in this slot.
-pub(super) fn swap_header(image: Option<u64>) -> [u8; 4096] {
+pub(crate) fn swap_header(image: Option<u64>) -> [u8; 4096] {
     let mut page = [0; 4096];
     page[4086..].copy_from_slice(if image.is_some() { b"S1SUSPEND\0" } else { b"SWAPSPACE2" });
     page[4076..4086].copy_from_slice(b"SWAPSPACE2");

@@ -14,8 +14,8 @@ use serde::Serialize;
 use thiserror::Error;
 use vmm::MachineError;
 
-use super::cuts::{Cut, Kind};
-use super::family::Choice;
+use super::cuts::{Cut, Points, by_name};
+use super::family::{Choice, Spaces};
 use super::judge::{Commit, Finding, Findings, Judge};
 use super::recovery::Outcome;
 use super::replay::Replay;
@@ -109,34 +109,15 @@ pub struct Progress {
     pub findings: usize,
 }
 
-/// Cuts, by what just happened.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Points {
-    /// A request to a disk went a step further.
-    pub disk: usize,
-    /// A register for sleep or power was written, or the machine changed its state.
-    pub power: usize,
-    /// A step began or ended, a kernel took over, the agent came or went.
-    pub phase: usize,
-}
-
-impl Points {
-    fn of(cuts: &[Cut]) -> Self {
-        let of = |kind: Kind| cuts.iter().filter(|cut| cut.kind == kind).count();
-        Self { disk: of(Kind::Disk), power: of(Kind::Power), phase: of(Kind::Phase) }
-    }
-
-    /// All of them.
-    pub fn total(self) -> usize {
-        self.disk + self.power + self.phase
-    }
-}
-
 /// What came of it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Explored {
     /// How far it came.
     pub progress: Progress,
+    /// How many cut points there are of each kind, by its name.
+    pub points_by_name: BTreeMap<&'static str, usize>,
+    /// How large the spaces are of which the listed family is a part.
+    pub spaces: Spaces,
     /// Cut points of which every listed state is decided.
     pub tested: usize,
     /// Whether everything of the family is decided.
@@ -237,7 +218,7 @@ impl<'a> Campaign<'a> {
         let witness = |finding| (finding, witness(survey, finding));
         store.find_anew(findings.iter().map(witness))?;
         let progress = Progress {
-            points: Points::of(cuts),
+            points: Points::of(cuts, family.skipped),
             listed: family.listed,
             states: family.states.len(),
             effort: before.effort,
@@ -371,6 +352,8 @@ impl<'a> Campaign<'a> {
             self.findings.iter().map(|finding| found(finding, judge, cuts, &record, &subject.commit));
         Ok(Explored {
             progress: self.progress,
+            points_by_name: by_name(&record, cuts),
+            spaces: self.survey.family.spaces,
             tested: cuts.len().saturating_sub(open.len()),
             is_exhausted: self.is_exhausted,
             outcomes: self.outcomes.clone().into_iter().collect(),

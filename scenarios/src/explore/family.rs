@@ -188,6 +188,8 @@ pub struct Family {
     pub spaces: Spaces,
     /// From which cut on nothing is known, and why.
     pub unfollowed: Option<(usize, Unfollowed)>,
+    /// How many cuts that are.
+    pub skipped: usize,
 }
 
 impl Family {
@@ -204,7 +206,8 @@ impl Family {
     pub fn of(record: &Record<'_>, cuts: &[Cut], depth: Depth) -> Result<Self, BaseError> {
         let mut listing = Listing::new(record.scenario.disks.len(), depth);
         let unfollowed = each_space(record, cuts, |range, disks| listing.add(range, disks))?;
-        Ok(Self { unfollowed, ..listing.family })
+        let skipped = unfollowed.as_ref().map_or(0, |(first, _)| cuts.len().saturating_sub(*first));
+        Ok(Self { unfollowed, skipped, ..listing.family })
     }
 }
 
@@ -253,12 +256,7 @@ impl Listing {
 
     /// The states of one space.
     fn add(&mut self, cuts: Range<usize>, disks: &[DiskThen]) -> Result<(), BaseError> {
-        if self.spaces.len() == disks.len() {
-            self.spaces.iter_mut().zip(disks).try_for_each(|(space, then)| space.follow(then))?;
-        } else {
-            let spaces = disks.iter().enumerate().map(|(number, then)| Space::new(number, then));
-            self.spaces = spaces.collect::<Result<_, _>>()?;
-        }
+        Space::follow_all(&mut self.spaces, disks)?;
         for (touched, space) in self.family.touched.iter_mut().zip(&self.spaces) {
             touched.extend(space.blocks());
         }

@@ -3,6 +3,7 @@
 use devices::disk::Tie;
 
 use super::choice::{Choice, mix};
+use super::cuts::Instructions;
 use super::space::{SECTORS, Space};
 
 /// How far the search goes.
@@ -16,18 +17,25 @@ pub struct Depth {
     pub seeded: u64,
     /// Spaces of two to this or fewer states are listed to the last one. 0: none.
     pub small: u32,
-    /// Seed of the seeded choices.
+    /// So many instructions between two events are cuts as well.
+    pub instructions: usize,
+    /// Seed of the seeded choices and of these instructions.
     pub seed: u64,
 }
 
 impl Depth {
     /// Only whole writes, and no pairs.
-    pub const LEAST: Self = Self { pairs: 0, torn: 0, seeded: 0, small: 0, seed: 0 };
+    pub const LEAST: Self = Self { pairs: 0, torn: 0, seeded: 0, small: 0, instructions: 0, seed: 0 };
+
+    /// Which of them.
+    pub fn instructions(self) -> Instructions {
+        Instructions { count: self.instructions, seed: self.seed }
+    }
 }
 
 impl Default for Depth {
     fn default() -> Self {
-        Self { pairs: 1, torn: 1, seeded: 4, small: 6, seed: 0 }
+        Self { pairs: 1, torn: 1, seeded: 4, small: 6, instructions: 64, seed: 0 }
     }
 }
 

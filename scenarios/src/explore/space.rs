@@ -227,6 +227,19 @@ impl Space {
         Ok(())
     }
 
+    /// Those of all disks, from none or from some time before.
+    pub(super) fn follow_all(spaces: &mut Vec<Self>, disks: &[DiskThen]) -> Result<(), BaseError> {
+        if spaces.len() == disks.len() {
+            return spaces.iter_mut().zip(disks).try_for_each(|(space, then)| space.follow(then));
+        }
+        *spaces = disks
+            .iter()
+            .enumerate()
+            .map(|(number, then)| Self::new(number, then))
+            .collect::<Result<_, _>>()?;
+        Ok(())
+    }
+
     fn accept(&mut self, write: &Write) -> Result<(), BaseError> {
         let (place, unit) = (self.writes.len(), self.unit.sectors());
         let end = self.durable.bytes() / SECTOR;
@@ -330,12 +343,19 @@ impl Space {
         }
     }
 
+    /// Media with each version of a block, the durable one first.
+    pub(super) fn versions(&self, block: u64) -> Vec<&Arc<Media>> {
+        let layers = self.blocks.get(&block).map_or(0, |touched| touched.layers.len());
+        (0..=layers).map(|layers| self.layer(block, layers)).collect()
+    }
+
     /// With everything that was accepted.
     pub(super) fn all(&self) -> &Arc<Media> {
         self.writes.last().map_or(&self.durable, |last| &last.after)
     }
 
-    fn sum_of_all(&self) -> u128 {
+    /// The sum with everything that was accepted.
+    pub(super) fn sum_of_all(&self) -> u128 {
         self.writes.last().map_or(self.durable_sum, |last| last.sum)
     }
 
@@ -642,3 +662,6 @@ fn crash_space(then: &DiskThen) -> Result<Option<CrashSpace>, BaseError> {
 fn foreign(error: devices::disk::CrashStateError) -> BaseError {
     BaseError::Host { offset: 0, reason: error.to_string() }
 }
+
+#[cfg(test)]
+mod tests;

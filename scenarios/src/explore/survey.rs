@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::campaign::ExploreError;
-use super::cuts::{Cut, cuts};
+use super::cuts::{Cut, cuts, cuts_and_instructions};
 use super::family::{Depth, Family, Origin};
 use super::judge::Judge;
 use super::set::Set;
@@ -95,11 +95,16 @@ impl<'a> Survey<'a> {
     pub fn of(recording: &'a Recording<'a>, depth: Depth) -> Result<Self, ExploreError> {
         let record = recording.record();
         let subject = Subject::of(&recording.scenario, recording.kernels, &recording.finished)?;
-        let mut cuts = cuts(&record, 0..record.entries().len());
-        let first = cuts.iter().position(|cut| cut.step == subject.first_step).unwrap_or_default();
-        cuts.drain(..first);
+        let all = record.entries().len();
+        let first = cuts(&record, 0..all).into_iter().find(|cut| cut.step == subject.first_step);
+        let first = first.map_or(0, |cut| cut.entry);
+        let mut cuts = cuts_and_instructions(&record, first..all, depth.instructions());
         let judge = Judge::new(&record, &cuts, subject.commit.clone())?;
         let family = Family::of(&record, &cuts, depth)?;
+        // What cannot be followed is said to be skipped, and judged by nobody.
+        if let Some((first, _)) = &family.unfollowed {
+            cuts.truncate(*first);
+        }
         if family.states.is_empty() {
             return Err(ExploreError::Nothing);
         }

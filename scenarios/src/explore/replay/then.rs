@@ -99,7 +99,10 @@ impl DiskThen {
     }
 
     /// Follows records of its log that belong together.
-    pub(super) fn follow<'r>(&mut self, records: impl Iterator<Item = &'r Logged>) -> Result<(), BaseError> {
+    pub(in crate::explore) fn follow<'r>(
+        &mut self,
+        records: impl Iterator<Item = &'r Logged>,
+    ) -> Result<(), BaseError> {
         let (mut durable, mut ended) = (Vec::new(), Vec::new());
         for record in records {
             if let Logged::Durable { request } = record {
