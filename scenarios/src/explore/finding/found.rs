@@ -194,7 +194,8 @@ impl<'a> Facts<'a> {
         let (after, disk) = match self.commit() {
             Some((request, words)) => {
                 let since = self.time(self.entry).saturating_sub(self.time(request.accepted));
-                (format!("{} after #{} {words}", milliseconds(since), request.number), request.disk)
+                let after = if since == 0 { "right".to_owned() } else { milliseconds(since) };
+                (format!("{after} after #{} {words}", request.number), request.disk)
             }
             None => ("no commit record written in this boot".into(), swap),
         };
