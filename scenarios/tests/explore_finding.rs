@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use devices::{DiskAction, DiskStep};
 use scenarios::Scenario;
+use scenarios::checks::Record;
 use scenarios::explore::cuts::cuts;
 use scenarios::explore::family::{Choice, Origin};
 use scenarios::explore::finding::{Context, Options, boot, logs, loss, tell};
@@ -117,7 +118,7 @@ fn a_finding_is_taken_down_reproduced_and_reported() {
     let files = found.repro.as_ref().unwrap();
     let read = |name: &str| std::fs::read(directory.join(name)).unwrap();
     let text = |name: &str| String::from_utf8(read(name)).unwrap();
-    // The run is the same again, and again.
+    // The run that was recorded is the same again, and again.
     let repro = Repro::read(&text(&files.replay)).unwrap();
     let again = Scenario::read(&text(&files.scenario), &[]).unwrap();
     assert_eq!(repro.scenario, text(&files.scenario));
@@ -150,4 +151,42 @@ fn a_finding_is_taken_down_reproduced_and_reported() {
     if std::env::var_os("KJVM_KEEP_FINDING").is_none() {
         std::fs::remove_dir_all(directory).unwrap();
     }
+}
+
+/// A write that survives in part, and one on the same disk that does not, as a scenario says it.
+#[test]
+fn a_cut_may_tear_a_write() {
+    let cut = |survives: &str| {
+        let text = TEXT.replace("\"resume\", \"check\"", "\"recover\"");
+        let text = format!(
+            "{text}\n[[power]]\nwhen = {{ write = 1, region = \"swap-header\", during = \"hibernate\" }}\ndo = \"cut\"\nsurvives = {survives}\n"
+        );
+        Scenario::read(&text, &[]).unwrap_or_else(|(mistake, _)| panic!("{mistake:?}"))
+    };
+    let whole = cut("\"everything\"");
+    let kernels =
+        Kernels::gather(&whole, |name, _, is_saver| Loaded::new(name, is_saver, &|_| {}).map(Arc::new))
+            .unwrap();
+    let run = |scenario: &Scenario| {
+        let finished = run::run("torn", scenario, &kernels, &mut Silent);
+        let power =
+            |entry: &scenarios::history::Entry| entry.what == Happening::Power(devices::PowerEvent::Cut);
+        let at = finished.history.entries().iter().position(power).unwrap();
+        let record = Record { scenario, history: &finished.history, logs: &finished.logs };
+        [at - 1, at].map(|at| loss::Then::at(&record, at).unwrap().disks)
+    };
+    let [before, after] = run(&whole);
+    assert!(loss::is_same(&after[0].durable, &loss::Loss::default().media(&before).unwrap()[0]));
+    let last = before[0].pending.len() - 1;
+    let torn = loss::Loss::of(&before, &[Choice::Torn { write: last - 1, units: 3 }]).unwrap();
+    let (_, request) = torn.requests().next().unwrap();
+    let [part] = torn.sectors(0, request) else { panic!("{torn:?}") };
+    let survives = format!(
+        "[{{ lose = [{{ request = {request}, sectors = [{}, {}] }}], disk = \"system\" }}]",
+        part.sector,
+        part.end()
+    );
+    let [_, after] = run(&cut(&survives));
+    assert!(loss::is_same(&after[0].durable, &torn.media(&before).unwrap()[0]));
+    assert!(!loss::is_same(&after[0].durable, &loss::Loss::default().media(&before).unwrap()[0]));
 }

@@ -264,6 +264,13 @@ impl Cache {
 }
 
 impl Change {
+    /// What is left of it without all of these sectors.
+    pub fn without_all(&self, extents: &[Extent]) -> Vec<Self> {
+        extents.iter().fold(vec![self.clone()], |parts, extent| {
+            parts.iter().flat_map(|part| part.without(*extent)).collect()
+        })
+    }
+
     /// What is left of it without these sectors: before them and after them.
     pub fn without(&self, extent: Extent) -> Vec<Self> {
         let all = self.extent;

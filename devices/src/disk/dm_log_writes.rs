@@ -9,14 +9,15 @@ pub(super) mod reader;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use plan::{Item, Plan};
 use serde::{Deserialize, Serialize};
 
-use super::write_log::{Entry, Record};
-use super::{Contents, Extent, SECTOR, WriteLog};
+use super::write_log::{Entry, Operation, Record};
+use super::{Change, Contents, Extent, SECTOR, WriteLog};
+use crate::VirtualTime;
 
 const MAGIC: u64 = 0x006a_7366_7773_6872;
 const VERSION: u64 = 1;
@@ -82,8 +83,8 @@ pub fn export(log: &WriteLog, order: Order, into: &mut impl Write) -> io::Result
 }
 
 /// The log of a disk whose power fails at this place, as if the requests that are lost, of those since its power last came on, had never
-/// been: [`export`]ed, whichever way, it gives the contents that the power cut left. Says nothing of authors.
-pub fn at_cut(log: &WriteLog, place: usize, lost: &BTreeSet<u64>) -> WriteLog {
+/// been, or had not had the sectors that are given with them: [`export`]ed, whichever way, it gives the contents that the power cut left. Says nothing of authors.
+pub fn at_cut(log: &WriteLog, place: usize, lost: &BTreeMap<u64, Vec<Extent>>) -> WriteLog {
     let before = || log.entries().take(place).enumerate();
     let begins = before().rfind(|(_, entry)| matches!(entry.record, Record::Lost { .. }));
     let begins = begins.map_or(0, |(at, _)| at + 1);
@@ -93,15 +94,33 @@ pub fn at_cut(log: &WriteLog, place: usize, lost: &BTreeSet<u64>) -> WriteLog {
             Record::Accepted { request, .. }
             | Record::Completed { request }
             | Record::Failed { request }
-            | Record::Durable { request } => begins <= at && lost.contains(request),
+            | Record::Durable { request } => begins <= at && lost.get(request).is_some_and(Vec::is_empty),
             Record::Author { .. } => true,
             Record::Power(_) | Record::Lost { .. } | Record::Note(_) => false,
         };
-        if !is_lost {
-            cut.push(*time, record.clone());
+        match record {
+            _ if is_lost => {}
+            Record::Accepted { request, operation: Operation::Change { fua, changes } }
+                if begins <= at && lost.contains_key(request) =>
+            {
+                let torn = lost.get(request).map_or(&[][..], Vec::as_slice);
+                let changes = changes.iter().flat_map(|(extent, contents)| left_of(*extent, contents, torn));
+                let operation = Operation::Change { fua: *fua, changes: changes.collect() };
+                cut.push(*time, Record::Accepted { request: *request, operation });
+            }
+            _ => {
+                cut.push(*time, record.clone());
+            }
         }
     }
     cut
+}
+
+/// What a request changes but for these sectors.
+fn left_of(extent: Extent, contents: &Contents, torn: &[Extent]) -> Vec<(Extent, Contents)> {
+    let (contents, accepted) = (contents.clone(), VirtualTime::default());
+    let whole = Change { request: 0, extent, contents, accepted, completed: None };
+    whole.without_all(torn).into_iter().map(|left| (left.extent, left.contents)).collect()
 }
 
 /// How many entries an item is.

@@ -1,5 +1,7 @@
 //! `[[power]]`: what happens to the power, and when.
 
+use std::ops::Range;
+
 use super::fault::cycle;
 use super::reader::{Table, Value};
 use super::when::{Occasion, disk, when};
@@ -55,6 +57,8 @@ pub enum Survives {
         lost: bool,
         /// Their numbers.
         requests: Vec<u64>,
+        /// Requests of which only these sectors are lost. Only of those that are lost.
+        torn: Vec<(u64, Range<u64>)>,
         /// Of this disk. None: of each. What is not durable on others survives as if no request were named.
         disk: Option<usize>,
     },
@@ -89,10 +93,16 @@ impl Survives {
         let survives = match kind.key {
             "seed" => Self::Some { seed: kind.number(0..=u64::MAX >> 1)? },
             word => {
-                let requests =
-                    kind.list()?.map(|number| number.number(0..=u64::MAX >> 1)).collect::<Result<_, _>>()?;
+                let (lost, mut requests, mut torn) = (word == "lose", Vec::new(), Vec::new());
+                for request in kind.list()? {
+                    if lost && request.is_table() {
+                        torn.push(part_of_write(request)?);
+                    } else {
+                        requests.push(request.number(0..=u64::MAX >> 1)?);
+                    }
+                }
                 let disk = table.optional("disk").map(|value| disk(value, disks)).transpose()?;
-                Self::Requests { lost: word == "lose", requests, disk }
+                Self::Requests { lost, requests, torn, disk }
             }
         };
         table.end()?;
@@ -117,11 +127,27 @@ impl Survives {
             Self::Nothing => "nothing".into(),
             Self::Everything => "everything".into(),
             Self::Some { seed } => format!("some, seed {seed}"),
-            Self::Requests { lost, requests, .. } => {
-                let numbers = requests.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
+            Self::Requests { lost, requests, torn, .. } => {
+                let parts = torn
+                    .iter()
+                    .map(|(request, Range { start, end })| format!("sectors {start} to {end} of {request}"));
+                let numbers = requests.iter().map(u64::to_string).chain(parts).collect::<Vec<_>>().join(", ");
                 format!("{}requests {numbers}", if *lost { "all but " } else { "" })
             }
         }
+    }
+}
+
+/// Sectors of a request: `{ request = 12, sectors = [2048, 2056] }`.
+fn part_of_write(value: Value<'_>) -> Result<(u64, Range<u64>), Mistake> {
+    let mut table = value.table("a part of a write")?;
+    let request = table.required("request")?.number(0..=u64::MAX >> 1)?;
+    let sectors = table.required("sectors")?;
+    let ends = sectors.list()?.map(|end| end.number(0..=u64::MAX >> 10)).collect::<Result<Vec<_>, _>>()?;
+    table.end()?;
+    match ends[..] {
+        [start, end] if start < end => Ok((request, start..end)),
+        _ => Err(sectors.mistake("`sectors` are the first one and the one behind the last: `[2048, 4096]`")),
     }
 }
 

@@ -81,6 +81,8 @@ fn mistakes_have_a_place_and_advice() {
         ("survives = \"nothing\"", "survives = { requests = [1, -2] }"),
         ("survives = \"nothing\"", "survives = { lose = [1], disk = \"sytem\" }"),
         ("survives = \"nothing\"", "survives = { lose = [1], seed = 2 }"),
+        ("survives = \"nothing\"", "survives = { lose = [{ request = 1, sectors = [8, 8] }] }"),
+        ("survives = \"nothing\"", "survives = { requests = [{ request = 1, sectors = [8, 9] }] }"),
         ("survives = \"nothing\"", "survives = []"),
         ("survives = \"nothing\"", "survives = [\"nothing\"]"),
         ("survives = \"nothing\"", "survives = [{ lose = [1] }]"),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use devices::disk::{BaseError, CrashSpace, CrashSpaceError, CrashState, Disk, Media};
+use devices::disk::{BaseError, CrashSpace, CrashSpaceError, CrashState, Disk, Extent, Media};
 use vmm::power::PowerState;
 use vmm::trigger::Match;
 
@@ -171,6 +171,17 @@ fn left(disk: &Disk, survives: &Survives) -> Result<Media, BaseError> {
             if named.is_some_and(|named| named != usize::from(disk.config().id)) =>
         {
             Ok(if *lost { disk.media() } else { disk.durable() }.clone())
+        }
+        Survives::Requests { requests, torn, .. } if !torn.is_empty() => {
+            let mut media = disk.durable().clone();
+            for change in disk.changes().filter(|change| !requests.contains(&change.request)) {
+                let lost = torn.iter().filter(|(request, _)| *request == change.request);
+                let lost: Vec<Extent> = lost
+                    .map(|(_, part)| Extent { sector: part.start, sectors: part.end - part.start })
+                    .collect();
+                change.without_all(&lost).iter().try_for_each(|change| media.apply(change))?;
+            }
+            Ok(media)
         }
         Survives::Requests { lost, requests, .. } => {
             let named: BTreeSet<u64> = requests.iter().copied().collect();

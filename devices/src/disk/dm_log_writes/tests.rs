@@ -263,8 +263,20 @@ proptest! {
         }
         // Without some of what is not durable it is what a cut leaves.
         let is_lost = |r: &Request| !r.durable && losses >> (r.number % 64) & 1 == 1;
-        let lost = disk.requests.iter().filter(|r| is_lost(r)).map(|r| r.number).collect();
-        let left = disk.image(|r| !is_lost(r));
+        // One of them only in part: its first sector.
+        let torn = |r: &Request| losses % 3 == 0 && r.number % 5 == losses % 5;
+        let part = |r: &Request| match torn(r) {
+            true => r.changes.iter().map(|(extent, _)| Extent { sectors: 1, ..*extent }).collect(),
+            false => Vec::new(),
+        };
+        let lost: std::collections::BTreeMap<u64, Vec<Extent>> =
+            disk.requests.iter().filter(|r| is_lost(r)).map(|r| (r.number, part(r))).collect();
+        for request in &mut disk.requests {
+            let torn = lost.get(&request.number).cloned().unwrap_or_default();
+            request.changes =
+                request.changes.iter().flat_map(|(extent, contents)| left_of(*extent, contents, &torn)).collect();
+        }
+        let left = disk.image(|r| !is_lost(r) || lost.get(&r.number).is_some_and(|part| !part.is_empty()));
         let cut = at_cut(&disk.log, disk.log.len(), &lost);
         for order in [Order::Completion, Order::Durability] {
             let images = replay(&start, &exported(&cut, order));

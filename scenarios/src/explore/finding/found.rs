@@ -276,7 +276,10 @@ pub(super) fn explain(
     let mut lost_writes = Vec::new();
     let mut told = BTreeSet::new();
     for request in facts.lost() {
-        let extents = request.changes.iter().map(|(extent, _)| *extent).chain(request.extent());
+        let torn = facts.loss.sectors(request.disk, request.number);
+        let whole = request.changes.iter().map(|(extent, _)| *extent).chain(request.extent());
+        let whole = whole.filter(|_| torn.is_empty());
+        let extents = whole.chain(torn.iter().copied());
         for extent in extents.filter(|extent| extent.sectors > 0) {
             if !told.insert((request.disk, request.number, extent.sector)) {
                 continue;

@@ -30,7 +30,7 @@ pub(super) fn write(
     let mut logs = Logs::default();
     for (disk, (log, wanted)) in facts.context.record.logs.iter().zip(media).enumerate() {
         let place = then.places.get(disk).copied().unwrap_or(0);
-        let cut = at_cut(log, place, &facts.loss.on(disk));
+        let cut = at_cut(log, place, &facts.loss.parts(disk));
         if cut.is_empty() {
             continue;
         }

@@ -1,43 +1,87 @@
 //! What is lost of what was accepted, and what is then on the disks.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use devices::disk::{BaseError, Media};
-use serde::{Deserialize, Serialize};
+use devices::disk::{BaseError, Extent, Media};
 
 use crate::checks::Record;
 use crate::explore::family::Choice;
 use crate::explore::finding::FindingError;
+use crate::explore::lost::lost;
 use crate::explore::replay::{DiskThen, Replay};
 
-/// Requests that were accepted and do not survive, by disk and number.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Loss(BTreeSet<(usize, u64)>);
+/// Requests that were accepted and do not survive, by disk and number; of some only these sectors. Without sectors: as a whole.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Loss(BTreeMap<(usize, u64), Vec<Extent>>);
 
 impl Loss {
     /// Of what is pending on these disks: all that these choices do not keep.
-    pub fn of(disks: &[DiskThen], choices: &[Choice]) -> Self {
-        let mut lost = BTreeSet::new();
+    ///
+    /// # Errors
+    /// [`BaseError`].
+    pub fn of(disks: &[DiskThen], choices: &[Choice]) -> Result<Self, BaseError> {
+        let mut all = BTreeMap::new();
+        let mut torn = vec![Choice::All; disks.len()];
         for (disk, (then, choice)) in disks.iter().zip(choices).enumerate() {
+            if matches!(
+                choice,
+                Choice::Torn { .. } | Choice::Seeded(_) | Choice::Small(_) | Choice::Blocks(_)
+            ) {
+                if let Some(torn) = torn.get_mut(disk) {
+                    torn.clone_from(choice);
+                }
+                continue;
+            }
             let gone = then.pending.iter().enumerate().filter(|(place, _)| !choice.keeps(*place));
-            lost.extend(gone.map(|(_, write)| (disk, write.request)));
+            all.extend(gone.map(|(_, write)| ((disk, write.request), Vec::new())));
         }
-        Self(lost)
+        // Of what is chosen by units, sectors that are not there.
+        for sectors in lost(disks, &torn)? {
+            let of: &mut Vec<Extent> = all.entry((sectors.disk, sectors.request)).or_default();
+            of.push(sectors.extent());
+        }
+        for ((disk, request), sectors) in &mut all {
+            let writes = disks.get(*disk).into_iter().flat_map(|then| &then.pending);
+            let changes = writes.filter(|write| write.request == *request).flat_map(|write| &write.changes);
+            let touched: u64 = changes.map(|change| change.extent.sectors).sum();
+            if sectors.iter().map(|extent| extent.sectors).sum::<u64>() == touched {
+                sectors.clear();
+            }
+        }
+        Ok(Self(all))
     }
 
-    /// These.
+    /// These, as a whole.
     pub fn new(requests: impl IntoIterator<Item = (usize, u64)>) -> Self {
-        Self(requests.into_iter().collect())
+        Self(requests.into_iter().map(|request| (request, Vec::new())).collect())
+    }
+
+    /// Those of them that this is true of.
+    #[must_use]
+    pub fn only(&self, mut kept: impl FnMut((usize, u64)) -> bool) -> Self {
+        let lost = self.0.iter().filter(|(request, _)| kept(**request));
+        Self(lost.map(|(request, sectors)| (*request, sectors.clone())).collect())
     }
 
     /// Disk and number of each.
     pub fn requests(&self) -> impl Iterator<Item = (usize, u64)> + '_ {
-        self.0.iter().copied()
+        self.0.keys().copied()
     }
 
     /// Numbers on one disk.
     pub fn on(&self, disk: usize) -> BTreeSet<u64> {
         self.requests().filter(|(other, _)| *other == disk).map(|(_, request)| request).collect()
+    }
+
+    /// Numbers on one disk, with the sectors that are lost of each. None: all of them.
+    pub fn parts(&self, disk: usize) -> BTreeMap<u64, Vec<Extent>> {
+        let on = self.0.iter().filter(|((other, _), _)| *other == disk);
+        on.map(|((_, request), sectors)| (*request, sectors.clone())).collect()
+    }
+
+    /// Sectors of a request that are lost. Empty: all of them, or none.
+    pub fn sectors(&self, disk: usize, request: u64) -> &[Extent] {
+        self.0.get(&(disk, request)).map_or(&[], Vec::as_slice)
     }
 
     /// How many.
@@ -50,9 +94,14 @@ impl Loss {
         self.0.is_empty()
     }
 
-    /// Whether this request is.
+    /// Whether some write is lost in part.
+    pub fn is_torn(&self) -> bool {
+        self.0.values().any(|sectors| !sectors.is_empty())
+    }
+
+    /// Whether this request is lost, or a part of it.
     pub fn has(&self, disk: usize, request: u64) -> bool {
-        self.0.contains(&(disk, request))
+        self.0.contains_key(&(disk, request))
     }
 
     /// Whether all of them are pending on these disks, so that they can be lost.
@@ -69,8 +118,16 @@ impl Loss {
     pub fn media(&self, disks: &[DiskThen]) -> Result<Vec<Media>, BaseError> {
         let left = |(disk, then): (usize, &DiskThen)| {
             let mut media = then.durable.clone();
-            let kept = then.pending.iter().filter(|write| !self.has(disk, write.request));
-            kept.flat_map(|write| &write.changes).try_for_each(|change| media.apply(change))?;
+            for write in &then.pending {
+                match self.0.get(&(disk, write.request)).map(Vec::as_slice) {
+                    None => write.changes.iter().try_for_each(|change| media.apply(change))?,
+                    Some([]) => {}
+                    Some(lost) => {
+                        let kept = write.changes.iter().flat_map(|change| change.without_all(lost));
+                        kept.into_iter().try_for_each(|change| media.apply(&change))?;
+                    }
+                }
+            }
             Ok(media)
         };
         disks.iter().enumerate().map(left).collect()
@@ -115,7 +172,7 @@ impl Then {
 #[cfg(test)]
 mod tests {
     use devices::VirtualTime;
-    use devices::disk::{AtomicUnit, Change, Contents, Extent, Tie};
+    use devices::disk::{AtomicUnit, Change, Contents, Tie};
 
     use super::*;
 
@@ -152,14 +209,28 @@ mod tests {
     #[test]
     fn what_is_lost_shows_what_was_before_it() {
         let disks = disks();
-        let loss = Loss::of(&disks, &[Choice::Drop(2), Choice::All]);
+        let loss = Loss::of(&disks, &[Choice::Drop(2), Choice::All]).unwrap();
         assert_eq!(loss.requests().collect::<Vec<_>>(), [(0, 9)]);
         assert_eq!(bytes(&loss.media(&disks).unwrap()[0]), [1, 2, 2, 0]);
-        let loss = Loss::of(&disks, &[Choice::Keep(0), Choice::Nothing]);
+        let loss = Loss::of(&disks, &[Choice::Keep(0), Choice::Nothing]).unwrap();
         assert_eq!(loss.requests().collect::<Vec<_>>(), [(0, 5), (0, 9), (1, 4)]);
         assert_eq!(bytes(&loss.media(&disks).unwrap()[0]), [1, 1, 0, 0]);
         assert!(loss.is_possible(&disks) && !Loss::new([(1, 5)]).is_possible(&disks));
         assert_eq!((loss.on(0).len(), loss.on(1).len(), loss.has(1, 4), loss.has(1, 5)), (2, 1, true, false));
+    }
+
+    #[test]
+    fn a_torn_write_is_lost_in_part() {
+        let disks = disks();
+        let loss = Loss::of(&disks, &[Choice::Torn { write: 1, units: 1 }, Choice::All]).unwrap();
+        assert_eq!(loss.requests().collect::<Vec<_>>(), [(0, 5)]);
+        assert_eq!((loss.sectors(0, 5), loss.is_torn()), (&[Extent { sector: 2, sectors: 1 }][..], true));
+        assert_eq!(bytes(&loss.media(&disks).unwrap()[0]), [1, 3, 0, 0]);
+        let none = loss.only(|_| false);
+        assert!(none.is_empty() && !none.is_torn());
+        // Of which all is lost is no torn one.
+        let loss = Loss::of(&disks, &[Choice::Torn { write: 2, units: 0 }, Choice::All]).unwrap();
+        assert_eq!((loss.has(0, 9), loss.is_torn()), (true, false));
     }
 
     #[test]

@@ -39,7 +39,7 @@ impl Witness {
     pub fn of(context: &Context<'_>, finding: &Finding) -> Result<Self, FindingError> {
         let cut = context.cuts.get(finding.origin.cut).ok_or(FindingError::Foreign("no such cut"))?;
         let then = Then::at(context.record, cut.entry)?;
-        let loss = Loss::of(&then.disks, &finding.origin.choices);
+        let loss = Loss::of(&then.disks, &finding.origin.choices)?;
         Ok(Self { cut: finding.origin.cut, loss, outcome: finding.observed.clone() })
     }
 }
@@ -126,7 +126,8 @@ impl Search<'_, '_> {
             let earlier = self.context.cuts.iter().enumerate().take(witness.cut).rev();
             let is_before = |cut: &Cut| cut.entry < *place && cut.boot == own.boot && cut.step == own.step;
             let Some((number, cut)) = earlier.into_iter().find(|(_, cut)| is_before(cut)) else { continue };
-            let loss = Loss::new(accepted.iter().take(kept).map(|(_, request)| *request));
+            let before: Vec<(usize, u64)> = accepted.iter().take(kept).map(|(_, request)| *request).collect();
+            let loss = witness.loss.only(|request| before.contains(&request));
             let then = Then::at(self.context.record, cut.entry)?;
             // What was lost may be durable by now, and then it is another state.
             if !loss.is_possible(&then.disks) {
@@ -150,7 +151,7 @@ impl Search<'_, '_> {
             let mut smaller = false;
             // The oldest come back first: what is lost alone is most likely among the last.
             for given in requests.chunks(chunk) {
-                let loss = Loss::new(witness.loss.requests().filter(|request| !given.contains(request)));
+                let loss = witness.loss.only(|request| !given.contains(&request));
                 if let Some(outcome) = self.fails(witness.cut, &then, &loss)? {
                     (witness.loss, witness.outcome, smaller) = (loss, outcome, true);
                 }

@@ -236,7 +236,7 @@ fn survives(facts: &Facts<'_>, then: &Then) -> Value {
     if facts.loss.is_empty() {
         return Value::from("everything");
     }
-    if facts.loss.count() == pending {
+    if facts.loss.count() == pending && !facts.loss.is_torn() {
         return Value::from("nothing");
     }
     let mut each: Vec<Value> = Vec::new();
@@ -246,7 +246,21 @@ fn survives(facts: &Facts<'_>, then: &Then) -> Value {
             continue;
         }
         let mut table = InlineTable::new();
-        let numbers: Array = lost.iter().map(|number| i64::try_from(*number).unwrap_or(i64::MAX)).collect();
+        let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let mut numbers = Array::new();
+        for request in lost {
+            let torn = facts.loss.sectors(disk, request);
+            if torn.is_empty() {
+                numbers.push(number(request));
+            }
+            for extent in torn {
+                let mut table = InlineTable::new();
+                table.insert("request", number(request).into());
+                let sectors: Array = [extent.sector, extent.end()].map(number).into_iter().collect();
+                table.insert("sectors", Value::Array(sectors));
+                numbers.push(Value::from(table));
+            }
+        }
         table.insert("lose", Value::Array(numbers));
         table.insert("disk", facts.disk(disk).into());
         each.push(Value::from(table));
