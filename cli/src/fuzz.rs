@@ -1,52 +1,52 @@
 //! `kjvm fuzz`: a scenario cut everywhere, and what the next boots make of it.
 
+mod answer;
 mod conclusion;
+mod json;
 mod live;
 mod place;
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use scenarios::explore::campaign::{Campaign, ExploreError, Explored};
+use scenarios::explore::baseline::Baseline;
+use scenarios::explore::campaign::{Campaign, ExploreError, Explored, Telling};
 use scenarios::explore::family::Depth;
 use scenarios::explore::identity::Identity;
 use scenarios::explore::store::Store;
 use scenarios::explore::survey::{Recording, Survey};
-use scenarios::report::{Phase, PowerHappening};
+use scenarios::kernels;
+use scenarios::report::{Phase, PowerHappening, html, junit};
 use scenarios::run::Listener;
-use serde::Serialize;
 
 use crate::failure::{Code, Failure};
+use crate::output::{self, write_whole};
 use crate::run::cases::{Case, cases};
 use crate::run::jobs::{self, side_by_side};
 use crate::run::kernels::Kernels;
-use crate::{interrupts, output};
+use crate::{interrupts, reports};
+use answer::Answer;
 use live::Live;
 use place::Place;
 
 /// What to explore.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Exit codes: 0 nothing was found, 1 something was found; 2, 3 and 4 as those of `run`."
+    after_help = "Exit codes: 0 nothing (new) was found, 1 something was found, 2 an argument or a file is wrong, 3 the host lacks something, 4 kjvm's own fault.\n\
+                  Ctrl-C ends it in order: what is decided is kept, and --resume goes on."
 )]
 pub struct Fuzz {
-    /// The scenario. Its own checks have to pass; its power cuts are left out, exploration brings them.
+    /// The scenario. Its own checks have to pass; its power cuts are replaced.
     scenario: PathBuf,
-    /// Ends after this time: `90s`, `10m`, `2h`. Until everything is decided, if nothing is said.
+    /// Ends after this time, the recorded run included: `90s`, `10m`, `2h`. Until everything is decided, if nothing is said.
     #[arg(long, value_name = "TIME", value_parser = budget)]
     budget: Option<Duration>,
     /// Boots with so many machines at once: as many as there are processors, if nothing is said.
     #[arg(long, short, value_name = "N", default_value_t = jobs::processors(), hide_default_value = true)]
     jobs: usize,
-    /// Goes on with the campaign of this directory.
-    #[arg(long, value_name = "DIR", conflicts_with = "out")]
-    resume: Option<PathBuf>,
-    /// Keeps what is done in this directory: kjvm-out/NAME.fuzz, if nothing is said.
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
     /// Two writes that are lost together stand at most so far apart in the order in which they were accepted. 0: one is lost at a time.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pairs: usize,
@@ -56,12 +56,33 @@ pub struct Fuzz {
     /// Of the seeded choices and these instructions: that of the scenario, if nothing is said.
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
+    /// Goes on with the campaign of this directory.
+    #[arg(long, value_name = "DIR", conflicts_with = "out")]
+    resume: Option<PathBuf>,
+    /// Keeps what is done in this directory: kjvm-out/NAME.fuzz, if nothing is said.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Classes of findings that are known: what --json wrote, or a list of them. They do not fail the campaign.
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
+    /// Boots that making a finding smaller may take, of each.
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    minimise: u32,
+    /// Writes a report for a maintainer of each finding, with logs of the disks that show it without kjvm.
+    #[arg(long)]
+    report: bool,
+    /// Writes what came of it for programs.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Writes it for continuous integration.
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// Writes it for people.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// Changes a value, as `kernel.primary=./bzImage`; may be given more than once.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
-    /// Writes what came of it to this file.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
 }
 
 /// A time such as `90s`, `10m`, `2h`.
@@ -79,20 +100,6 @@ fn budget(text: &str) -> Result<Duration, String> {
         0 => Err("in no time nothing is explored".into()),
         seconds => Ok(Duration::from_secs(seconds)),
     }
-}
-
-/// The file.
-#[derive(Serialize)]
-struct Report<'a> {
-    version: u32,
-    scenario: &'a str,
-    seed: u64,
-    points: usize,
-    skipped: usize,
-    decided: u64,
-    executed: u64,
-    #[serde(flatten)]
-    explored: &'a Explored,
 }
 
 struct Silent;
@@ -115,31 +122,66 @@ pub fn run(arguments: &Fuzz, quiet: bool) -> Result<ExitCode, Vec<Failure>> {
 }
 
 fn one(case: &Case, arguments: &Fuzz, begun: Instant, quiet: bool) -> Result<ExitCode, Failure> {
-    let failed = |error: ExploreError| failure(case, &error);
+    Recording::can(&case.scenario).map_err(|error| failure(case, &error))?;
+    let baseline = arguments.baseline.as_deref().map(known).transpose()?;
+    for path in [&arguments.json, &arguments.junit, &arguments.html].into_iter().flatten() {
+        reports::make_directory(path.parent())?;
+    }
     let kernels = Kernels::default();
-    let mut results =
+    let mut gathered =
         side_by_side(std::slice::from_ref(case), 1, |case, page| kernels.of(&case.scenario, page));
-    let kernels = results.pop().ok_or_else(|| Failure::new(Code::Ours, "no kernels"))??;
-    let seed = arguments.seed.unwrap_or(case.scenario.machine.config.seed);
-    let (pairs, instructions) = (arguments.pairs, arguments.instructions);
-    let depth = Depth { pairs, instructions, seed, ..Depth::default() };
-    Recording::can(&case.scenario).map_err(failed)?;
-    let identity = Identity::new(&case.name, &case.text, seed, &kernels, depth);
+    let kernels = gathered.pop().ok_or_else(|| Failure::new(Code::Ours, "no kernels"))??;
     let place = Place::new(&case.name, arguments.resume.as_deref(), arguments.out.as_deref())?;
-    let mut out = std::io::stdout();
-    let mut say = |text: &str| {
-        if !quiet {
-            let _ = writeln!(out, "{text}");
-        }
-    };
-    if let Some(moved) = &place.moved {
+    if let Some(moved) = place.moved.as_ref().filter(|_| !quiet) {
         say(&format!("the campaign that was here is now in {}", moved.display()));
     }
+    let explored = explore(case, arguments, &kernels, &place, begun, quiet)?;
+    let answer = Answer::new(&case.name, &explored, baseline.as_ref(), &place.directory);
+    let look = output::look();
+    if !quiet {
+        let _ = write!(std::io::stdout(), "{}", conclusion::text(&answer, look));
+        if !explored.is_exhausted {
+            say(&place.how_to_go_on(case));
+        }
+        say("");
+    }
+    say(&conclusion::last(&answer, look));
+    write(case, arguments, &answer)?;
+    Ok(if answer.is_found() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn say(text: &str) {
+    // Nobody listens if standard output is closed, and then nobody misses it.
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// Begins a campaign or goes on with one, until it is over or has to end; of one that is over, what came of it.
+fn explore(
+    case: &Case,
+    arguments: &Fuzz,
+    kernels: &kernels::Kernels,
+    place: &Place,
+    begun: Instant,
+    quiet: bool,
+) -> Result<Explored, Failure> {
+    let failed = |error: ExploreError| failure(case, &error);
     let stored = |error| failed(ExploreError::from(error));
+    let seed = seed(case, arguments);
+    let (pairs, instructions) = (arguments.pairs, arguments.instructions);
+    let depth = Depth { pairs, instructions, seed, ..Depth::default() };
+    let identity = Identity::new(&case.name, &case.text, seed, kernels, depth);
     let store = Store::open(&place.directory, &identity).map_err(stored)?;
-    say(&format!("{}   {}", case.name, case.scenario.about));
-    say("recording it once");
-    let recording = Recording::of(&case.name, &case.scenario, &kernels, &mut Silent).map_err(failed)?;
+    if let Some(explored) = concluded(&store, arguments.report).map_err(stored)? {
+        if !quiet {
+            say(&format!("{}   everything is decided already", case.name));
+        }
+        return Ok(explored);
+    }
+    if !quiet {
+        say(format!("{}   {}", case.name, case.scenario.about).trim_end());
+        say("recording it once");
+    }
+    let recording = Recording::of(&case.name, &case.scenario, kernels, &mut Silent).map_err(failed)?;
     store.identify(&identity.recorded(&recording.finished.history)).map_err(stored)?;
     let survey = Survey::of(&recording, depth).map_err(failed)?;
     let mut campaign = Campaign::new(&survey, &store, begun).map_err(failed)?;
@@ -150,30 +192,72 @@ fn one(case: &Case, arguments: &Fuzz, begun: Instant, quiet: bool) -> Result<Exi
         !interrupts::came() && arguments.budget.is_none_or(|budget| begun.elapsed() < budget)
     });
     live.end();
-    ran.map_err(|error| {
-        let mut failure = failed(error);
+    let to_go_on = |mut failure: Failure| {
         if failure.code == Code::Host {
             failure.message += &format!("\n{}", place.how_to_go_on(case));
         }
         failure
-    })?;
-    let explored = campaign.explored().map_err(failed)?;
-    let _ = write!(std::io::stdout(), "{}", conclusion::text(&case.name, &explored));
-    if let Some(path) = &arguments.json {
-        let progress = &explored.progress;
-        let report = Report {
-            version: 1,
-            scenario: &case.name,
-            seed,
-            points: progress.points.total(),
-            skipped: progress.points.skipped,
-            decided: progress.effort.decided,
-            executed: progress.effort.executed,
-            explored: &explored,
-        };
-        output::write_json(path, &report)?;
+    };
+    ran.map_err(failed).map_err(to_go_on)?;
+    let found = campaign.progress().findings;
+    if found > 0 && !quiet {
+        eprintln!("looking for the smallest witness of {found} findings");
     }
-    Ok(if explored.findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let telling =
+        Telling { boots: arguments.minimise, report: arguments.report, is_hasty: interrupts::came() };
+    let findings = campaign.tell(&case.text, &place.directory, telling).map_err(failed).map_err(to_go_on)?;
+    let explored = campaign.explored(findings);
+    if explored.is_exhausted && !telling.is_hasty {
+        let text = serde_json::to_string(&explored).map_err(|error| Failure::new(Code::Ours, error))?;
+        store.conclude(&text).map_err(stored).map_err(to_go_on)?;
+    }
+    Ok(explored)
+}
+
+/// What came of a campaign that is at its end, unless more is asked of it now, or another kjvm wrote it.
+fn concluded(store: &Store, report: bool) -> Result<Option<Explored>, scenarios::explore::store::StoreError> {
+    let explored: Option<Explored> = store.conclusion()?.and_then(|text| serde_json::from_str(&text).ok());
+    let has_reports = |explored: &Explored| {
+        let mut files = explored.findings.iter().map(|found| found.repro.as_ref());
+        files.all(|files| files.is_some_and(|files| !files.report.is_empty()))
+    };
+    Ok(explored.filter(|explored| !report || has_reports(explored)))
+}
+
+fn seed(case: &Case, arguments: &Fuzz) -> u64 {
+    arguments.seed.unwrap_or(case.scenario.machine.config.seed)
+}
+
+fn known(path: &Path) -> Result<Baseline, Failure> {
+    let wrong = |error: String| Failure::new(Code::Arguments, format!("{}: {error}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+    Baseline::read(&text).map_err(|error| wrong(error.to_string()))
+}
+
+/// Writes the reports that were asked for.
+fn write(case: &Case, arguments: &Fuzz, answer: &Answer<'_>) -> Result<(), Failure> {
+    let seed = seed(case, arguments);
+    if let Some(path) = &arguments.json {
+        json::write(path, answer, seed)?;
+    }
+    if let Some(path) = &arguments.junit {
+        let text = junit::campaign::text(answer.name, answer.explored, &answer.known);
+        write_whole(path, text.map_err(|error| Failure::new(Code::Ours, error))?.as_bytes())?;
+    }
+    if let Some(path) = &arguments.html {
+        let again: Vec<_> = answer.explored.findings.iter().map(|found| answer.again(found)).collect();
+        let page = html::campaign::page(&html::campaign::Account {
+            scenario: answer.name,
+            about: &case.scenario.about,
+            seed,
+            explored: answer.explored,
+            known: &answer.known,
+            gone: &answer.gone,
+            again: &again,
+        });
+        write_whole(path, page.as_bytes())?;
+    }
+    Ok(())
 }
 
 fn failure(case: &Case, error: &ExploreError) -> Failure {

@@ -154,7 +154,11 @@ fn target(path: &Path, extension: &str, report: &Report) -> PathBuf {
     if is_directory(path, extension) { path.join(name(report, extension)) } else { path.to_owned() }
 }
 
-fn make_directory(path: Option<&Path>) -> Result<(), Failure> {
+/// Makes a directory, if it is one and is not there.
+///
+/// # Errors
+/// Those of the host.
+pub fn make_directory(path: Option<&Path>) -> Result<(), Failure> {
     let Some(path) = path.filter(|path| !path.as_os_str().is_empty()) else { return Ok(()) };
     std::fs::create_dir_all(path).map_err(|error| failure(path, &error))
 }

@@ -31,6 +31,7 @@ fn what_linux_does_not_order_is_found() {
     "#;
     std::fs::write(&scenario, text).unwrap();
     let json = directory.path().join("found.json");
+    let campaign = directory.path().join("campaign");
     let arguments = [
         "fuzz",
         scenario.to_str().unwrap(),
@@ -38,6 +39,10 @@ fn what_linux_does_not_order_is_found() {
         "45s",
         "--pairs",
         "0",
+        "--minimise",
+        "0",
+        "--out",
+        campaign.to_str().unwrap(),
         "--json",
         json.to_str().unwrap(),
     ];

@@ -4,6 +4,7 @@
 //! states is taken. Two states with equal contents, from whatever cut, are one: a boot after a cut is a function of the scenario and of what is
 //! on the disks, and of nothing else. All states boot together ([`tree`]); where the guest reads what differs between them, they part.
 
+pub mod baseline;
 pub mod campaign;
 pub mod choice;
 pub mod commit;

@@ -2,73 +2,130 @@
 
 use std::fmt::Write as _;
 
-use scenarios::explore::campaign::{Explored, Found, Progress};
+use scenarios::explore::campaign::{Explored, Progress};
+use scenarios::explore::finding::Found;
+use scenarios::report::terminal::{Look, Paint};
+use scenarios::report::words::{self, count, counted};
 
+use super::answer::Answer;
 use crate::output;
 
 /// Lines of lost writes that are shown of a finding; the JSON file has all.
-const LOST: usize = 6;
+const LOST: usize = 4;
+/// Findings that are shown in full; of the others a line is enough, and all if somebody wants to know more.
+const FULL: usize = 2;
 
-/// What came of it, the answer last.
-pub fn text(name: &str, explored: &Explored) -> String {
-    let Explored { progress, spaces, tested, is_exhausted, outcomes, findings, seconds, .. } = explored;
-    let seconds = *seconds;
+/// All of it but the last line.
+pub fn text(answer: &Answer<'_>, look: Look) -> String {
+    let Explored { progress, tested, is_exhausted, spaces, outcomes, findings, .. } = answer.explored;
     let Progress { points, listed, states, effort, undecided, .. } = progress;
     let mut text = format!(
-        "cut points   {} (disk {}, power {}, phases {}, instructions {})   {} skipped, {tested} decided to the last state\n",
-        points.total(),
-        points.disk,
-        points.power,
-        points.phase,
-        points.instruction,
-        points.skipped
+        "cut points {} (disk {}, power {}, phases {}, instructions {})   {} skipped, {} tested\n",
+        number(points.total()),
+        number(points.disk),
+        number(points.power),
+        number(points.phase),
+        number(points.instruction),
+        number(points.skipped),
+        number(tested.total()),
     );
     let _ = writeln!(
         text,
-        "states       {listed} of the listed family, {states} different; whole spaces {}, the largest 2^{:.0}, together 2^{:.0}",
-        spaces.count, spaces.largest, spaces.sum
+        "states     executed {} ({:.1}/s)   decided {} of {} different, {} of the listed family{}",
+        count(effort.executed),
+        answer.explored.rate,
+        count(effort.decided),
+        number(*states),
+        count(*listed),
+        if *is_exhausted { ": exhausted".to_owned() } else { format!("; {} undecided", number(*undecided)) }
     );
     let _ = writeln!(
         text,
-        "boots        {} executed, {:.1} a second, decide {} states; {}",
-        effort.executed,
-        effort.executed as f64 / seconds.max(0.001),
-        effort.decided,
-        if *is_exhausted { "nothing is undecided".to_owned() } else { format!("{undecided} are undecided") }
+        "spaces     {}, the largest 2^{:.0}, all together 2^{:.0}",
+        number(spaces.count),
+        spaces.largest,
+        spaces.sum
     );
-    for (outcome, states) in outcomes {
-        let _ = writeln!(text, "  {states:>8}   {outcome}");
+    for (at, (outcome, states)) in outcomes.iter().enumerate() {
+        let heading = if at == 0 { "outcomes" } else { "" };
+        let _ = writeln!(text, "{heading:<10} {:>8}   {outcome}", count(*states));
     }
-    for (number, found) in (1..).zip(findings) {
-        text.push('\n');
-        text.push_str(&finding(number, found));
+    let known = answer.known.iter().filter(|known| **known).count();
+    let of_which = match (answer.has_baseline, known) {
+        (false, _) => String::new(),
+        (true, known) => format!("   {} new, {known} in the baseline", findings.len().saturating_sub(known)),
+    };
+    let _ = writeln!(text, "findings   {}{of_which}", findings.len());
+    let mut full = if look.verbose { usize::MAX } else { FULL };
+    for (place, found) in findings.iter().enumerate() {
+        let is_known = answer.known.get(place) == Some(&true);
+        let mark = if answer.has_baseline && !is_known { "   new" } else { "" };
+        let mark = if is_known { "   in the baseline" } else { mark };
+        let paint = if is_known { Paint::Soft } else { Paint::Bad };
+        let lost = counted(found.lost_writes.len() as u64, "lost write", "lost writes");
+        let clause = look.paint(paint, &found.clause);
+        let _ = writeln!(text, "  {}  {clause}   {}   {lost}{mark}", place + 1, found.class);
+        if !is_known && full > 0 {
+            full -= 1;
+            text += &finding(answer, found);
+        }
     }
-    let verdict = if findings.is_empty() { "CLEAN" } else { "FOUND" };
-    let _ =
-        writeln!(text, "\n{verdict}   {name}   {} findings   {}", findings.len(), output::duration(seconds));
+    for gone in &answer.gone {
+        let _ = writeln!(text, "  in the baseline, and not seen: {gone}");
+    }
     text
 }
 
-fn finding(number: usize, found: &Found) -> String {
-    let Found {
-        class, clause, cut, lost_writes, weakest_fault, user_effect, allowed, observed, seen, ..
-    } = found;
-    let mut text = format!("{number}  {clause}   {class}\n");
-    let _ = writeln!(text, "   cut       {} ns into boot {}, in {}", cut.at.time.0, cut.boot, cut.step);
-    if lost_writes.is_empty() {
-        let _ = writeln!(text, "   lost      nothing that the disk had accepted");
+/// The last line.
+pub fn last(answer: &Answer<'_>, look: Look) -> String {
+    let (word, of) = answer.explored.verdict(answer.is_found());
+    let paint = match (word, of) {
+        ("FOUND", _) => Paint::Bad,
+        (_, "") => Paint::Good,
+        _ => Paint::Care,
+    };
+    let word = look.paint(paint, word);
+    let of = if of.is_empty() { String::new() } else { format!(" {of}") };
+    let findings = counted(answer.explored.findings.len() as u64, "finding", "findings");
+    format!("{word}{of}   {}   {findings}   {}", answer.name, output::duration(answer.explored.seconds))
+}
+
+fn number(number: usize) -> String {
+    count(number as u64)
+}
+
+fn finding(answer: &Answer<'_>, found: &Found) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, what: &str| {
+        let _ = writeln!(text, "     {name:<9} {what}");
+    };
+    line("cut", &found.cut.words);
+    if found.lost_writes.is_empty() {
+        line("lost", "nothing that the disk had accepted");
     }
-    for write in lost_writes.iter().take(LOST) {
-        let (request, sector, sectors, owner) = (write.request, write.sector, write.sectors, &write.owner);
-        let _ = writeln!(text, "   lost      write #{request}, sectors {sector}+{sectors} ({owner})");
+    for write in found.lost_writes.iter().take(LOST) {
+        let by = if write.function.is_empty() { String::new() } else { format!("   ({})", write.function) };
+        line("lost", &format!("{} #{} {}{by}", write.disk, write.request, write.owner));
     }
-    if lost_writes.len() > LOST {
-        let _ = writeln!(text, "             and {} more", lost_writes.len() - LOST);
+    if found.lost_writes.len() > LOST {
+        line("", &format!("and {} more", found.lost_writes.len() - LOST));
     }
-    let _ = writeln!(text, "   observed  {observed}");
-    let _ = writeln!(text, "   legal     {}", allowed.join(" or "));
-    let _ = writeln!(text, "   effect    {user_effect}");
-    let _ = writeln!(text, "   needs     {weakest_fault}");
-    let _ = writeln!(text, "   seen      in {seen} states");
+    line("then", &format!("{}   (legal: {})", found.observed, found.allowed.join(" or ")));
+    line("effect", &found.user_effect);
+    let window = words::duration(found.window);
+    line(
+        "needs",
+        &format!(
+            "{}; seen in {}, within {window}",
+            found.weakest_fault,
+            counted(found.seen, "state", "states")
+        ),
+    );
+    for command in answer.again(found) {
+        line(&command.purpose, &command.line);
+    }
+    for said in &found.said {
+        line("note", said);
+    }
     text
 }

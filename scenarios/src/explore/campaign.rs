@@ -4,33 +4,34 @@
 //! a boot makes of a state does not depend on who executes it or when, so neither does what is decided and found.
 
 mod crew;
+mod explored;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
-use devices::disk::{BaseError, SECTOR};
-use serde::Serialize;
+use devices::disk::BaseError;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use vmm::MachineError;
 
+use super::commit::Life;
 use super::cuts::{Cut, Points, by_name};
-use super::family::{Choice, Spaces};
-use super::judge::{Commit, Finding, Findings, Judge};
+use super::family::Origin;
+use super::finding::{self, Context, FindingError, Found, Options};
+use super::judge::{Finding, Findings};
 use super::recovery::Outcome;
-use super::replay::Replay;
+use super::replay::Unfollowed;
 use super::set::Set;
 use super::store::{Done, Store, StoreError};
 use super::subject::{SubjectError, Unexplorable};
-use super::survey::{Survey, Unit};
+use super::survey::{Recording, Survey, Unit};
 use super::tree::{Effort, Leaf};
-use crate::checks::Record;
-use crate::checks::record::places;
 use crate::lab::Trouble;
-use crate::language::Use;
 use crew::{Crew, Said};
+pub use explored::{AtCut, Explored};
 
-const SECTORS_OF_A_PAGE: u64 = 8;
 /// So often somebody is asked whether it goes on while no boot ends.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -55,6 +56,9 @@ pub enum ExploreError {
     /// The machine that boots after a cut.
     #[error(transparent)]
     Boot(#[from] Trouble),
+    /// A finding cannot be told.
+    #[error(transparent)]
+    Finding(#[from] FindingError),
     /// Where it is kept.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -77,7 +81,7 @@ impl ExploreError {
     pub fn is_hosts(&self) -> bool {
         match self {
             Self::Store(error) => error.is_hosts(),
-            Self::Threads(_) => true,
+            Self::Threads(_) | Self::Finding(FindingError::Write { .. }) => true,
             _ => false,
         }
     }
@@ -93,7 +97,7 @@ impl From<SubjectError> for ExploreError {
 }
 
 /// How far it is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
     /// Places at which the power may fail.
     pub points: Points,
@@ -109,79 +113,20 @@ pub struct Progress {
     pub findings: usize,
 }
 
-/// What came of it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Explored {
-    /// How far it came.
-    pub progress: Progress,
-    /// How many cut points there are of each kind, by its name.
-    pub points_by_name: BTreeMap<&'static str, usize>,
-    /// How large the spaces are of which the listed family is a part.
-    pub spaces: Spaces,
-    /// Cut points of which every listed state is decided.
-    pub tested: usize,
-    /// Whether everything of the family is decided.
-    pub is_exhausted: bool,
-    /// How many states end in which way.
-    pub outcomes: Vec<(Outcome, u64)>,
-    /// What must not be, and is.
-    pub findings: Vec<Found>,
-    /// What it took on the host's clock.
-    pub seconds: f64,
-}
-
-/// A finding, told so that it can be followed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Found {
-    /// Kind of failure.
-    pub class: String,
-    /// `O5`.
-    pub oracle: String,
-    /// `O5.C1`.
-    pub clause: String,
-    /// Where the power was cut.
-    pub cut: Cut,
-    /// What was lost.
-    pub lost_writes: Vec<LostWrite>,
-    /// The weakest disk that shows it.
-    pub weakest_fault: &'static str,
-    /// What a user sees.
-    pub user_effect: String,
-    /// What would be legal.
-    pub allowed: Vec<&'static str>,
-    /// What came.
-    pub observed: Outcome,
-    /// States of the class, counted once for each cut they come from.
-    pub seen: u64,
-}
-
-/// A write that did not survive.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct LostWrite {
-    /// Number of the disk.
-    pub disk: usize,
-    /// Number of the request.
-    pub request: u64,
-    /// Its first sector, and how many.
-    pub sector: u64,
-    /// How many.
-    pub sectors: u64,
-    /// Whose the sector is.
-    pub owner: String,
-}
-
 /// A campaign under way: what is decided, and what was found. All of it is in its store as well.
 pub struct Campaign<'a> {
     survey: &'a Survey<'a>,
     store: &'a Store,
     findings: Findings,
     outcomes: BTreeMap<Outcome, u64>,
-    /// Of each state: whether it is decided.
-    decided: Vec<bool>,
+    /// Of each state: what came of it, if that is decided.
+    decided: Vec<Option<Outcome>>,
     /// Of each unit: states that are not.
     left: BTreeMap<usize, usize>,
     progress: Progress,
     is_exhausted: bool,
+    /// Boots in a second, all workers together.
+    rate: f64,
     /// Seconds that it took before now.
     before: f64,
     begun: Instant,
@@ -198,7 +143,7 @@ impl<'a> Campaign<'a> {
         let numbers: BTreeMap<u128, usize> =
             (0..).zip(&family.states).map(|(number, state)| (state.sum, number)).collect();
         let mut findings = Findings::default();
-        let mut decided = vec![false; family.states.len()];
+        let mut decided = vec![None; family.states.len()];
         let mut outcomes = BTreeMap::new();
         for (outcome, sums) in &before.states {
             let mut states = Vec::with_capacity(sums.len());
@@ -209,7 +154,7 @@ impl<'a> Campaign<'a> {
                 else {
                     return Err(store.damaged("a state that there is not").into());
                 };
-                *is_decided = true;
+                *is_decided = Some(outcome.clone());
                 states.push(number);
             }
             findings.add(judge, family, cuts, &states, outcome)?;
@@ -222,11 +167,23 @@ impl<'a> Campaign<'a> {
             listed: family.listed,
             states: family.states.len(),
             effort: before.effort,
-            undecided: decided.iter().filter(|decided| !**decided).count(),
+            undecided: decided.iter().filter(|decided| decided.is_none()).count(),
             findings: findings.iter().count(),
         };
-        let (left, is_exhausted, before) = (BTreeMap::new(), false, before.seconds);
-        Ok(Self { survey, store, findings, outcomes, decided, left, progress, is_exhausted, before, begun })
+        let (left, is_exhausted, rate, before) = (BTreeMap::new(), false, 0.0, before.seconds);
+        Ok(Self {
+            survey,
+            store,
+            findings,
+            outcomes,
+            decided,
+            left,
+            progress,
+            is_exhausted,
+            rate,
+            before,
+            begun,
+        })
     }
 
     /// How far it is.
@@ -248,7 +205,7 @@ impl<'a> Campaign<'a> {
         let units = self.survey.units();
         self.store.list(units.iter().map(|unit| (unit.number, unit.set.listed().len())))?;
         for unit in units.into_iter().filter(|unit| !done.contains(&unit.number)) {
-            let is_open = |number: &usize| self.decided.get(*number) == Some(&false);
+            let is_open = |number: &usize| self.decided.get(*number) == Some(&None);
             let left: Vec<usize> = unit.set.listed().iter().copied().filter(is_open).collect();
             if left.is_empty() {
                 self.store.finish(unit.number)?;
@@ -261,6 +218,7 @@ impl<'a> Campaign<'a> {
         let crew = Crew::new(work);
         let survey = self.survey;
         let mut failure = None;
+        let (from, executed) = (Instant::now(), self.progress.effort.executed);
         std::thread::scope(|scope| {
             if stopped || self.left.is_empty() {
                 return;
@@ -290,6 +248,8 @@ impl<'a> Campaign<'a> {
         if let Some(error) = failure {
             return Err(error);
         }
+        let executed = self.progress.effort.executed.saturating_sub(executed);
+        self.rate = executed as f64 / from.elapsed().as_secs_f64().max(0.001);
         self.is_exhausted = self.progress.undecided == 0;
         Ok(())
     }
@@ -319,7 +279,7 @@ impl<'a> Campaign<'a> {
         *self.outcomes.entry(leaf.outcome.clone()).or_default() += states.len() as u64;
         for number in states {
             if let Some(decided) = self.decided.get_mut(*number) {
-                *decided = true;
+                *decided = Some(leaf.outcome.clone());
             }
         }
         if let Some(left) = self.left.get_mut(&unit) {
@@ -339,103 +299,99 @@ impl<'a> Campaign<'a> {
         self.before + self.begun.elapsed().as_secs_f64()
     }
 
-    /// What came of it so far.
+    /// Tells what was found: the smallest witness of each class, reproduced, in files in `directory`. `text` is the scenario's.
     ///
     /// # Errors
     /// [`ExploreError`].
-    pub fn explored(&self) -> Result<Explored, ExploreError> {
+    pub fn tell(&self, text: &str, directory: &Path, telling: Telling) -> Result<Vec<Found>, ExploreError> {
         let Survey { recording, cuts, judge, subject, .. } = self.survey;
-        let undecided = (0..).zip(&self.decided).filter(|(_, decided)| !**decided).map(|(number, _)| number);
-        let open = self.survey.cuts_of(undecided);
+        let Recording { name, scenario, kernels, .. } = *recording;
+        if self.findings.iter().next().is_none() {
+            return Ok(Vec::new());
+        }
+        let narrative = (!telling.is_hasty).then(|| finding::narrative(name, scenario, kernels));
         let record = recording.record();
-        let findings =
-            self.findings.iter().map(|finding| found(finding, judge, cuts, &record, &subject.commit));
-        Ok(Explored {
-            progress: self.progress,
-            points_by_name: by_name(&record, cuts),
-            spaces: self.survey.family.spaces,
-            tested: cuts.len().saturating_sub(open.len()),
-            is_exhausted: self.is_exhausted,
-            outcomes: self.outcomes.clone().into_iter().collect(),
-            findings: findings.collect::<Result<_, _>>()?,
-            seconds: self.seconds(),
-        })
+        let narrative = narrative.as_ref();
+        let context = Context {
+            name,
+            text,
+            scenario,
+            kernels,
+            record: &record,
+            cuts,
+            judge,
+            subject,
+            narrative,
+            fixed: None,
+        };
+        let mut options = Options { boots: telling.boots, report: telling.report, ..Options::default() };
+        if telling.is_hasty {
+            options = Options { boots: 0, repro: false, report: false };
+        }
+        let told = (1..).zip(self.findings.iter()).map(|(number, finding)| {
+            finding::tell(&context, finding, number, directory, &options, &mut |disks| {
+                finding::boot(&context, disks)
+            })
+        });
+        Ok(told.collect::<Result<_, _>>()?)
     }
+
+    /// What came of it so far.
+    pub fn explored(&self, findings: Vec<Found>) -> Explored {
+        let Survey { cuts, family, judge, .. } = self.survey;
+        let outcomes: Vec<(Outcome, u64)> = self.outcomes.clone().into_iter().collect();
+        let allowed = |cut| judge.life(cut).map(Life::allowed).unwrap_or_default();
+        let allowed = |cut| allowed(cut).into_iter().map(str::to_owned).collect();
+        let mut along: Vec<AtCut> =
+            (0..).zip(cuts).map(|(number, cut)| AtCut::of(cut, allowed(number), outcomes.len())).collect();
+        let place = |outcome| outcomes.binary_search_by_key(&outcome, |(known, _)| known).ok();
+        for (state, decided) in family.states.iter().zip(&self.decided) {
+            let place = decided.as_ref().and_then(place);
+            for cut in state.origins.iter().flat_map(Origin::cuts) {
+                let Some(at) = along.get_mut(cut) else { continue };
+                match place.and_then(|place| at.shown.get_mut(place)) {
+                    Some(shown) => *shown += 1,
+                    None => at.undecided += 1,
+                }
+            }
+        }
+        let tested = cuts.iter().zip(&along).filter(|(_, at)| at.undecided == 0);
+        let tested: Vec<Cut> = tested.map(|(cut, _)| cut.clone()).collect();
+        let names = by_name(&self.survey.recording.record(), cuts);
+        let unfollowed = family.unfollowed.as_ref().map(|(_, why)| {
+            let Unfollowed { entry, disk, request } = why;
+            format!(
+                "event {entry} tells of request {request} of disk {disk}, which its write log does not have"
+            )
+        });
+        Explored {
+            progress: self.progress,
+            points_by_name: names.into_iter().map(|(name, points)| (name.to_owned(), points)).collect(),
+            tested: Points::of(&tested, 0),
+            unfollowed: unfollowed.unwrap_or_default(),
+            is_exhausted: self.is_exhausted,
+            spaces: family.spaces,
+            outcomes,
+            findings,
+            rate: self.rate,
+            seconds: self.seconds(),
+            along,
+        }
+    }
+}
+
+/// How much is done to tell findings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Telling {
+    /// Boots that looking for a smaller witness may take, of each.
+    pub boots: u32,
+    /// A report for a maintainer is written of each.
+    pub report: bool,
+    /// Somebody waits: nothing is booted or written any more.
+    pub is_hasty: bool,
 }
 
 /// The sum of the state that shows a finding.
 fn witness(survey: &Survey<'_>, finding: &Finding) -> u128 {
     survey.family.states.get(finding.state).map_or(0, |state| state.sum)
-}
-
-fn found(
-    finding: &Finding,
-    judge: &Judge,
-    cuts: &[Cut],
-    record: &Record<'_>,
-    commit: &Commit,
-) -> Result<Found, ExploreError> {
-    let Finding { class, origin, seen, observed, .. } = finding;
-    let cut = cuts.get(origin.cut).cloned().ok_or(ExploreError::Nothing)?;
-    let lost_writes = lost(record, &cut, &origin.choices, commit)?;
-    let user_effect = match observed {
-        Outcome::Lost(_) => {
-            "the session is lost: the next boot is cold, though the image was said to be there".into()
-        }
-        Outcome::Damaged(_) => "the session goes on, and something in it is wrong".into(),
-        Outcome::Dead(how) => format!("the next boot does not come up: {how}"),
-        Outcome::Resumed => "a session that was over goes on, over disks that moved on since".into(),
-        Outcome::Cold => "the session is lost: nobody looks for the image".into(),
-        Outcome::FilesLost(_) => "what had been synced before is not there after a cold boot".into(),
-        Outcome::Broken(why) => format!("unknown: {why}"),
-    };
-    Ok(Found {
-        class: class.what.clone(),
-        oracle: class.clause.split('.').next().unwrap_or_default().to_owned(),
-        clause: class.clause.clone(),
-        weakest_fault: origin.needs.name(),
-        allowed: judge.life(origin.cut).map(super::judge::Life::allowed).unwrap_or_default(),
-        observed: observed.clone(),
-        user_effect,
-        lost_writes,
-        seen: *seen,
-        cut,
-    })
-}
-
-/// The writes that a state lacks.
-fn lost(
-    record: &Record<'_>,
-    cut: &Cut,
-    choices: &[Choice],
-    commit: &Commit,
-) -> Result<Vec<LostWrite>, ExploreError> {
-    let broken = |error: devices::disk::MediaError| BaseError::Host { offset: 0, reason: error.to_string() };
-    let mut replay = Replay::new(record).map_err(broken)?;
-    while replay.step()?.is_some_and(|entry| entry < cut.entry) {}
-    let lost = super::lost::lost(replay.disks(), choices)?.into_iter().map(|lost| LostWrite {
-        disk: lost.disk,
-        request: lost.request,
-        sector: lost.sector,
-        sectors: lost.sectors,
-        owner: owner(record, lost.disk, lost.sector, commit),
-    });
-    Ok(lost.collect())
-}
-
-fn owner(record: &Record<'_>, disk: usize, sector: u64, commit: &Commit) -> String {
-    let start = commit.at / SECTOR;
-    if disk == commit.disk && (start..start + SECTORS_OF_A_PAGE).contains(&sector) {
-        return "header of the image".into();
-    }
-    [Use::Ext4, Use::Swap, Use::Image]
-        .into_iter()
-        .flat_map(|what| places(record.scenario, what).into_iter().map(move |place| (what, place)))
-        .find(|(_, place)| place.disk == disk && place.sectors().contains(&sector))
-        .map_or_else(
-            || "no partition".to_owned(),
-            |(what, place)| {
-                format!("{}, page {}", what.name(), (sector - place.sectors().start) / SECTORS_OF_A_PAGE)
-            },
-        )
 }

@@ -41,7 +41,7 @@ pub enum Kind {
 }
 
 /// Cuts, by what just happened.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Points {
     /// A request to a disk went a step further, or its front end was started or reset.
     pub disk: usize,

@@ -155,7 +155,7 @@ fn rank(origin: &Origin) -> Option<Rank> {
 }
 
 /// Sizes of whole crash spaces, of all disks together, as powers of two.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Spaces {
     /// How many there are: cuts between which nothing changes have one.
     pub count: usize,

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use devices::disk::{BLOCK, BaseError, Extent, SECTOR};
 use devices::{DiskAction, DiskStep, Event, Moment, Observer};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use vmm::{Limit, Machine, MachineError, Snapshot};
 
 use super::family::{Family, State};
@@ -131,7 +131,7 @@ struct Node {
 pub struct Given(Node);
 
 /// What it took.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Effort {
     /// Boots that came to their end.
     pub executed: u64,

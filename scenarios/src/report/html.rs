@@ -4,6 +4,7 @@
 //! template, and a content security policy lets nothing run but the script that is named by its hash.
 
 mod axis;
+pub mod campaign;
 mod cells;
 mod kernels;
 mod timeline;

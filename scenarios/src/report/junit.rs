@@ -1,5 +1,7 @@
 //! Reports for continuous integration: JUnit XML, one suite for each scenario, one case for each check.
 
+pub mod campaign;
+
 use std::time::Duration;
 
 use quick_junit::{NonSuccessKind, Report as Whole, TestCase, TestCaseStatus, TestSuite, XmlString};
