@@ -24,6 +24,9 @@ pub struct DiskConfig {
     pub cache: CacheMode,
     /// Nanoseconds after which what was completed becomes durable by itself. None: never.
     pub destage_after: Option<u64>,
+    /// Nanoseconds for which what a flush or FUA promised may be lost all the same: only then is it durable. None: promises are kept. A disk
+    /// that has such a time lies.
+    pub late_loss: Option<u64>,
     /// What becomes of the cache when the machine is switched off by order.
     pub power_off: PowerOff,
     /// What becomes of it in S3.
@@ -50,6 +53,7 @@ impl Default for DiskConfig {
             reorder: None,
             cache: CacheMode::default(),
             destage_after: None,
+            late_loss: None,
             power_off: PowerOff::default(),
             s3: Standby::default(),
             atomic_unit: AtomicUnit::default(),
@@ -110,6 +114,9 @@ pub enum DiskConfigError {
         "disk {0}: destage_after = 0 would make every write durable when it completes: set cache = WriteThrough"
     )]
     DestageAtOnce(u8),
+    /// That is no time.
+    #[error("disk {0}: late_loss = 0 would lose nothing: leave it out")]
+    LateAtOnce(u8),
     /// Numbers are counted for each kind.
     #[error("disk {id}: fault {fault}: nth counts requests of one kind: name the kind")]
     NthOfNoKind {
@@ -185,6 +192,9 @@ impl DiskConfig {
             Some(0) => return Err(DiskConfigError::DestageAtOnce(id)),
             _ => {}
         }
+        if self.late_loss == Some(0) {
+            return Err(DiskConfigError::LateAtOnce(id));
+        }
         for (fault, what) in self.faults.iter().enumerate() {
             let writes = matches!(what.kind, Some(Kind::Write | Kind::Discard | Kind::WriteZeroes));
             if what.nth.is_some() && what.kind.is_none() {
@@ -234,6 +244,7 @@ mod tests {
                 config.destage_after = Some(1);
             }),
             refused(|config| config.destage_after = Some(0)),
+            refused(|config| config.late_loss = Some(0)),
             fault(|fault| fault.nth = Some(1)),
             fault(|fault| {
                 fault.kind = Some(Kind::Flush);
@@ -250,6 +261,7 @@ mod tests {
         disk 0: serial number "a\nb": give printable ASCII characters
         disk 0: destage_after needs a write cache: set cache = WriteBack, or leave destage_after out
         disk 0: destage_after = 0 would make every write durable when it completes: set cache = WriteThrough
+        disk 0: late_loss = 0 would lose nothing: leave it out
         disk 0: fault 1: nth counts requests of one kind: name the kind
         disk 0: fault 1: a flush has no sectors: leave the extent out
         disk 0: fault 1: only what writes can be applied before it fails: name the kind of write

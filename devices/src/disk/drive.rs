@@ -57,6 +57,7 @@ enum Outcome {
 ///   part of it done.
 /// - [`Disk::complete`]: a write is done; durable it is only if it has FUA or the cache is off. A flush makes durable all that had
 ///   *completed* before the flush was *accepted*, when the flush completes: what the guest is told is true at that moment.
+///   A disk that promises too early ([`DiskConfig::late_loss`]) says so and makes them durable later, as [`Disk::advance`] does.
 /// - [`Disk::abandon`]: the front end was reset. The change stays in the cache; no flush covers it, since it never completed, but it
 ///   may survive, and destages by itself as others do.
 /// - [`Disk::advance`], at [`Disk::deadline`]: what was completed for [`DiskConfig::destage_after`] becomes durable by itself.
@@ -80,6 +81,8 @@ pub struct Disk {
     spent: BTreeSet<usize>,
     /// Events that are yet to be emitted.
     untold: VecDeque<(u64, DiskAction, DiskStep)>,
+    /// Requests of which the guest was told that they are durable, and when they are ([`DiskConfig::late_loss`]).
+    promised: VecDeque<(VirtualTime, Vec<u64>)>,
     /// Nothing destages by itself before: the host could not read the base when it was tried.
     destage_from: VirtualTime,
     host_errors: u64,
@@ -108,6 +111,7 @@ impl Disk {
             counters: Counters::default(),
             spent: BTreeSet::new(),
             untold: VecDeque::new(),
+            promised: VecDeque::new(),
             destage_from: VirtualTime::default(),
             host_errors: 0,
             log: WriteLog::default(),
@@ -394,16 +398,17 @@ impl Disk {
         match outcome {
             Outcome::Read { extent, fua } => {
                 if fua {
-                    *durable = self.cache.make_durable(self.cache.completed_in(extent))?;
+                    *durable = self.settle(self.cache.completed_in(extent), now)?;
                 }
                 return self.read(extent);
             }
-            Outcome::Flush(mark) => *durable = self.cache.make_durable(self.cache.completed_before(mark))?,
+            Outcome::Flush(mark) => *durable = self.settle(self.cache.completed_before(mark), now)?,
             Outcome::Change { fua, through } => {
                 self.cache.complete(request, now);
                 if fua || through {
-                    *durable = self.cache.make_durable(vec![request])?;
-                } else if self.cache.holds(request) {
+                    *durable = self.settle(vec![request], now)?;
+                }
+                if self.cache.holds(request) {
                     return Ok(Vec::new());
                 }
                 // Nothing may have been left of it: it changed no sectors, or later versions of all of them are durable.
@@ -418,6 +423,17 @@ impl Disk {
             Outcome::Lie => {}
         }
         Ok(Vec::new())
+    }
+
+    /// These are durable, or are said to be and will be later. Returns those that are.
+    fn settle(&mut self, requests: Vec<u64>, now: VirtualTime) -> Result<Vec<Durable>, BaseError> {
+        match self.config.late_loss {
+            None => self.cache.make_durable(requests),
+            Some(late) => {
+                self.promised.push_back((now.after(late), requests));
+                Ok(Vec::new())
+            }
+        }
     }
 
     fn count_failure(&mut self, request: u64, error: &DiskError) {
@@ -450,7 +466,8 @@ impl Disk {
             return Some(VirtualTime::default());
         }
         let oldest = self.config.destage_after.and_then(|after| Some(self.cache.oldest()?.after(after)));
-        oldest.map(|due| due.max(self.destage_from))
+        let promised = self.promised.front().map(|(due, _)| *due);
+        oldest.into_iter().chain(promised).min().map(|due| due.max(self.destage_from))
     }
 
     /// Emits what is left to emit, and destages what waited long enough. Returns whether a trigger matched: nothing more may happen
@@ -459,18 +476,25 @@ impl Disk {
         if self.tell(cx) {
             return true;
         }
-        let Some(after) =
-            self.config.destage_after.filter(|_| self.deadline().is_some_and(|due| due <= cx.now))
-        else {
+        if self.deadline().is_none_or(|due| due > cx.now) {
             return false;
-        };
-        let Some(since) = cx.now.0.checked_sub(after) else { return false };
-        match self.cache.make_durable(self.cache.waiting_since(VirtualTime(since))) {
-            Ok(durable) => self.became_durable(durable, cx.now),
+        }
+        let since = self.config.destage_after.and_then(|after| cx.now.0.checked_sub(after));
+        let waiting = since.map(|since| self.cache.waiting_since(VirtualTime(since)));
+        let promised = self.promised.iter().take_while(|(due, _)| *due <= cx.now);
+        let count = promised.clone().count();
+        let requests =
+            promised.flat_map(|(_, requests)| requests).copied().chain(waiting.into_iter().flatten());
+        match self.cache.make_durable(requests.collect()) {
+            Ok(durable) => {
+                self.promised.drain(..count);
+                self.became_durable(durable, cx.now);
+            }
             Err(error) => {
                 self.host_errors = self.host_errors.saturating_add(1);
                 tracing::warn!(disk = self.config.id, %error, "cannot destage");
-                self.destage_from = cx.now.after(after);
+                let later = self.config.destage_after.or(self.config.late_loss);
+                self.destage_from = cx.now.after(later.unwrap_or_default().max(1));
             }
         }
         self.tell(cx)

@@ -350,3 +350,6 @@ fn origin(cuts: &Range<usize>, choices: Vec<Choice>, chosen: Chosen) -> Origin {
     let needs = Needs::of(chosen.lost, chosen.is_lie);
     Origin { cut: cuts.start, last: cuts.end.saturating_sub(1), choices, lost: chosen.lost, needs }
 }
+
+#[cfg(test)]
+mod tests;

@@ -155,6 +155,10 @@ fn knobs(table: &mut Table<'_>) -> Result<DiskConfig, Mistake> {
     if let Some(value) = destage {
         config.destage_after = Some(value.duration()?);
     }
+    let late = table.optional("late-loss");
+    if let Some(value) = late {
+        config.late_loss = Some(value.duration()?);
+    }
     if let Some(value) = table.optional("power-off") {
         let words = [("destage", PowerOff::Destage), ("drop", PowerOff::Drop)];
         config.power_off = value.word("end of a disk", &words)?;
@@ -180,7 +184,7 @@ fn knobs(table: &mut Table<'_>) -> Result<DiskConfig, Mistake> {
         let text = error.to_string();
         let text = text.strip_prefix("disk 0: ").unwrap_or(&text).replace('_', "-");
         let text = text.replace("WriteBack", "\"write-back\"").replace("WriteThrough", "\"write-through\"");
-        Mistake::new(destage.map_or(place, |value| value.place()), text)
+        Mistake::new(destage.or(late).map_or(place, |value| value.place()), text)
     })?;
     Ok(config)
 }

@@ -199,7 +199,7 @@ fn flagship(from: &str, to: &str) -> Scenario {
 #[test]
 fn disks_have_knobs_and_faults_that_come_and_go() {
     use devices::disk::{AtomicUnit, CacheMode, Counters, FaultOutcome, PowerOff, Tie};
-    let knobs = "name = \"system\"\nlatency = { flush = \"2ms\" }\nreorder = 3\ndestage-after = \"5s\"\npower-off = \"drop\"\n\
+    let knobs = "name = \"system\"\nlatency = { flush = \"2ms\" }\nreorder = 3\ndestage-after = \"5s\"\nlate-loss = \"5ms\"\npower-off = \"drop\"\n\
                  atomic-unit = 4096\ntie = \"write\"\ndiscard = false\n\
                  faults = [{ fails = \"write\", nth = 3, region = \"swap\", during = \"save\", cycle = 2, times = \"once\", done = \"all\" },\n\
                  { lies = \"flush\" }, { hangs = \"any\", after = { time = \"1s\" } }]";
@@ -211,6 +211,7 @@ fn disks_have_knobs_and_faults_that_come_and_go() {
         (disk.config.atomic_unit, disk.config.tie, disk.config.discard),
         (AtomicUnit::Block, Tie::Write, false)
     );
+    assert_eq!((disk.config.destage_after, disk.config.late_loss), (Some(5_000_000_000), Some(5_000_000)));
     let [fails, lies, hangs] = &disk.faults[..] else { panic!("three faults") };
     let fault = fails.fault(Counters { writes: 10, ..Counters::default() });
     assert_eq!((fault.nth, fails.during, fails.cycle), (Some(12), Some("save"), Some(2)));

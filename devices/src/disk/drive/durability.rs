@@ -263,6 +263,26 @@ fn a_write_that_lies_about_fua_is_as_volatile_as_any_other() {
 }
 
 #[test]
+fn what_was_promised_too_early_is_durable_later() {
+    let mut test = Test::new(DiskConfig { late_loss: Some(5000), ..DiskConfig::default() });
+    test.done(write(0, 1, 1));
+    test.done(Command::Flush);
+    test.done(fua(1, 1, 2));
+    test.done(write(2, 1, 3));
+    assert_eq!(test.contents(), ([1, 2, 3, 0], [0, 0, 0, 0]));
+    let due = test.disk.deadline().unwrap();
+    assert_eq!(due, test.bench.now.after(5000));
+    test.bench.now = VirtualTime(due.0 - 1);
+    assert!(!test.disk.advance(&mut test.bench.cx()));
+    assert_eq!(test.contents().1, [0, 0, 0, 0]);
+    test.bench.now = due;
+    assert!(!test.disk.advance(&mut test.bench.cx()));
+    assert_eq!(test.contents(), ([1, 2, 3, 0], [1, 2, 0, 0]));
+    assert_eq!(test.durable_events(), [0, 2]);
+    assert_eq!(test.disk.deadline(), None);
+}
+
+#[test]
 fn a_fault_put_in_another_s_place_strikes_anew() {
     let fault = Fault { kind: Some(Kind::Flush), outcome: FaultOutcome::Lies, ..Fault::default() };
     let mut test = Test::new(DiskConfig { faults: vec![fault], ..DiskConfig::default() });
