@@ -16,7 +16,7 @@ pub const APPLIED: &str = " is applied";
 /// A path of the agent that has to survive a power cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Path {
-    /// A, before it jumps or takes a snapshot of itself.
+    /// A, before it jumps.
     Leave,
     /// Writing an image: B after a kexec jump, A itself through /dev/snapshot.
     Save,
@@ -59,7 +59,6 @@ macro_rules! mutants {
 mutants! {
     JumpWithoutSync: Leave, "jump-without-sync", "A neither writes back nor flushes before it jumps";
     JumpWithoutFlush: Leave, "jump-without-flush", "A writes back before it jumps, but flushes no disk";
-    SnapshotUnflushed: Leave, "snapshot-unflushed", "no disk is flushed before the kernel is asked for a snapshot";
 
     OldImageStays: Save, "old-image-stays", "an older image is not made unusable before it is overwritten";
     WritingNotFlushed: Save, "writing-not-flushed", "that an image is being written is not durable before it is";

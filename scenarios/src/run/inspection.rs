@@ -1,8 +1,9 @@
 //! What is looked at on the disks and in the console when a step or the run is over.
 
 use agent_link::filesystem::{self, FilesystemError};
-use agent_protocol::message::Workload;
+use agent_protocol::message::{AfterSnapshot, HibernateMode, Workload};
 use devices::disk::{Disk, Media};
+use vmm::power::PowerState;
 
 use super::Runner;
 use crate::checks::record::{Place, places};
@@ -48,14 +49,27 @@ impl Runner<'_, '_> {
 
     /// After A continues, no image that could be entered again may be there.
     fn images(&mut self, step: &Step) {
+        let woke = self.lab.guest.machine.power_state() == PowerState::S0;
         let consumed = match step {
-            Step::Resume | Step::Recover { by: Back::Resume } => {
+            Step::Hibernate { mode: HibernateMode::Suspend, .. }
+            | Step::Snapshot { then: AfterSnapshot::SuspendToRam }
+                if !woke =>
+            {
+                None
+            }
+            Step::Resume
+            | Step::Recover { by: Back::Resume }
+            | Step::Hibernate { mode: HibernateMode::Suspend, .. } => {
                 self.place(Use::Swap).map(|(disk, place)| {
                     checks::disk::image_in_swap(disk.media(), place.bytes.start)
                         .map(|found| found.map(|signature| format!("swap signature {signature}")))
                 })
             }
-            Step::Restore | Step::SnapshotRestore | Step::JumpBack | Step::Recover { .. } => {
+            Step::Restore
+            | Step::SnapshotRestore
+            | Step::JumpBack
+            | Step::Recover { .. }
+            | Step::Snapshot { then: AfterSnapshot::SuspendToRam } => {
                 self.place(Use::Image).map(|(disk, place)| {
                     checks::disk::holds_valid_image(disk.media(), place.bytes.start)
                         .map(|valid| valid.then(|| "the image's header is still valid".to_owned()))

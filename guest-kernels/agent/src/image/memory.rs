@@ -13,7 +13,7 @@ use super::partition::{ImageWriter, PageReader, Partition};
 use crate::failure::{While, failure, failure_with};
 use crate::kexec::elf;
 use crate::mapping::Mapping;
-use crate::{disks, identity, mutant};
+use crate::{identity, mutant};
 
 /// Bytes mapped at a time.
 const WINDOW: u64 = 8 << 20;
@@ -28,14 +28,10 @@ pub fn save(device: &str, used: &[String], entry: u64) -> Result<Answer, Failure
     let start = Instant::now();
     let partition = Partition::open(device)?;
     let saved = write_memory(&partition, entry).and_then(|header| {
-        if mutant::is(Mutant::ValidBeforeFlush) {
-            partition.commit(&header)?;
-        }
-        let (flushed, unseen) = flush_all(&partition, used)?;
-        partition.commit(&header)?;
-        Ok((header, flushed, unseen))
+        let flushed = partition.make_valid(&header)?;
+        Ok((header, flushed))
     });
-    let (header, flushed, unseen) = match saved {
+    let (header, flushed) = match saved {
         Ok(saved) => saved,
         Err(error) => {
             let state = State::Failed(error.errno.unwrap_or(Errno::EIO as i32));
@@ -45,6 +41,8 @@ pub fn save(device: &str, used: &[String], entry: u64) -> Result<Answer, Failure
             return Err(error);
         }
     };
+    // Disks that this kernel has no driver for: A flushed them before it left.
+    let unseen = used.iter().filter(|name| !flushed.contains(name)).cloned().collect();
     Ok(Answer::Saved {
         pages: header.pages,
         stored: header.stored,
@@ -52,16 +50,6 @@ pub fn save(device: &str, used: &[String], entry: u64) -> Result<Answer, Failure
         unseen,
         milliseconds: u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
     })
-}
-
-/// Flushes every disk this kernel sees. Those A used and this kernel has no driver for come back as the second list: A flushed
-/// them before it left.
-fn flush_all(partition: &Partition, used: &[String]) -> Result<(Vec<String>, Vec<String>), Failure> {
-    let seen = identity::disks()?;
-    let left_out = |name: &&String| mutant::leaves_unflushed(name, partition.device());
-    seen.iter().filter(|name| !left_out(name)).try_for_each(|name| disks::flush(name))?;
-    let unseen = used.iter().filter(|name| !seen.contains(name)).cloned().collect();
-    Ok((seen, unseen))
 }
 
 fn write_memory(partition: &Partition, entry: u64) -> Result<Header, Failure> {

@@ -13,7 +13,7 @@ use nix::errno::Errno;
 
 use crate::failure::{While, failure_with};
 use crate::mapping::Mapping;
-use crate::{disks, ioctl, mutant};
+use crate::{disks, identity, ioctl, mutant};
 
 /// Bytes of one write or read.
 const CHUNK: usize = 1 << 20;
@@ -87,9 +87,22 @@ impl Partition {
         if mutant::is(unflushed) { Ok(()) } else { self.flush() }
     }
 
-    /// Its device node.
-    pub fn device(&self) -> &str {
-        &self.device
+    /// Makes an image valid that [`ImageWriter::finish`] has finished, once everything is durable that was written to any disk this
+    /// kernel sees: the sleeping kernel will not write again what it knows to be written. Returns the disks.
+    ///
+    /// The disks are flushed as a whole, past their partitions, so that nothing is written back that they or file systems hold dirty.
+    ///
+    /// # Errors
+    /// Those of the disks.
+    pub fn make_valid(&self, header: &Header) -> Result<Vec<String>, Failure> {
+        if mutant::is(Mutant::ValidBeforeFlush) {
+            self.commit(header)?;
+        }
+        let disks = identity::disks()?;
+        let flushed = |name: &&String| !mutant::leaves_unflushed(name, &self.device);
+        disks.iter().filter(flushed).try_for_each(|name| disks::flush(name))?;
+        self.commit(header)?;
+        Ok(disks)
     }
 
     /// Makes everything written so far durable.
@@ -203,7 +216,7 @@ impl<'a> ImageWriter<'a> {
         Ok(())
     }
 
-    /// Writes what is left and makes pages and index durable. The image is not valid yet: see [`Partition::commit`].
+    /// Writes what is left and makes pages and index durable. The image is not valid yet: see [`Partition::make_valid`].
     ///
     /// # Errors
     /// Those of the disk; ENOSPC if it is full.

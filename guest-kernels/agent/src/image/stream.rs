@@ -10,7 +10,7 @@ use nix::sys::mman::{MlockAllFlags, mlockall};
 
 use super::partition::{ImageWriter, PageReader, Partition};
 use crate::failure::{While, failure};
-use crate::{disks, ioctl, mutant};
+use crate::{ioctl, mutant};
 
 const SNAPSHOT: &str = "/dev/snapshot";
 
@@ -60,11 +60,6 @@ pub fn prepare_save(device: &str) -> Result<(Partition, File), Failure> {
 pub fn save(partition: &Partition, snapshot: File, then: AfterSnapshot) -> Result<Answer, Failure> {
     nix::unistd::sync();
     let frozen = Frozen::freeze(snapshot)?;
-    // Now that nobody writes any more. What the image is to hold as clean must not be lost from a disk's cache; later it is too
-    // late, since to flush a disk writes its dirty metadata back, and after the snapshot nothing of it may change.
-    if !mutant::is(Mutant::SnapshotUnflushed) {
-        disks::sync()?;
-    }
     let snapshot = &frozen.snapshot;
     ioctl::snapshot_platform_support(snapshot).while_doing(doing("choosing platform support"))?;
     ioctl::snapshot_prefer_small(snapshot).while_doing(doing("choosing the image size"))?;
@@ -73,14 +68,15 @@ pub fn save(partition: &Partition, snapshot: File, then: AfterSnapshot) -> Resul
         return Ok(Answer::Done);
     }
     let header = write_stream(partition, snapshot)?;
-    partition.commit(&header)?;
-    let slept = match then {
+    // All disks only now: the kernel itself swapped out to make room for the snapshot.
+    let slept = partition.make_valid(&header).and_then(|_| match then {
         AfterSnapshot::SuspendToRam => {
             ioctl::snapshot_suspend_to_ram(snapshot).while_doing(doing("suspending to RAM"))
         }
         AfterSnapshot::PowerOff => ioctl::snapshot_power_off(snapshot).while_doing(doing("powering off")),
-    };
-    // Still here: woken from RAM, or refused. This kernel goes on, so its image must never be entered.
+    });
+    // Still here: woken from RAM, or refused, perhaps by the disk that was to make the header durable. This kernel goes on, so its
+    // image must never be entered.
     if !mutant::is(Mutant::WakeUnconsumed) {
         partition.consume()?;
     }
