@@ -13,6 +13,7 @@
 mod stack;
 mod writes;
 
+use std::cell::RefCell;
 use std::fmt;
 
 use cpu::bus::Here;
@@ -88,7 +89,9 @@ fn reduce(stack: &[String]) -> Vec<String> {
         if begins(name, ROOTS) {
             break;
         }
-        if let Some(call) = name.strip_prefix("__x64_sys_").or(name.strip_prefix("__se_sys_")) {
+        // A system call may end in its common part.
+        let calls = ["__x64_sys_", "__se_sys_", "ksys_"];
+        if let Some(call) = calls.iter().find_map(|prefix| name.strip_prefix(prefix)) {
             names.push(call.to_owned());
             break;
         }
@@ -128,7 +131,7 @@ impl AuthorWatch {
             .filter_map(|symbols| {
                 let (flush, submit) = (symbols.address(FLUSH)?, symbols.address(SUBMIT));
                 let text = symbols.address("_stext")?..symbols.address("_etext")?;
-                Some(Watched { flush, submit, kernel: Kernel { text, symbols } })
+                Some(Watched { flush, submit, kernel: Kernel { text, symbols, tails: RefCell::default() } })
             })
             .collect();
         (!kernels.is_empty()).then(|| Self { kernels, ..Self::default() })
@@ -145,15 +148,15 @@ impl AuthorWatch {
         let comes_in = |watched: &&Watched| watched.flush == linear || watched.submit == Some(linear);
         let Some(watched) = self.kernels.iter().find(comes_in) else { return };
         let stack = Stack { kernel: &watched.kernel, state, ram };
-        let author = |function: &str| {
-            let (names, guessed) = stack.callers(function, registers[4], registers[5]);
+        let author = || {
+            let (names, guessed) = stack.callers(registers[4], registers[5]);
             Author::of(&names, guessed)
         };
         if watched.flush == linear {
-            self.asked.push(author(FLUSH));
+            self.asked.push(author());
         } else {
             // RDI: the bio.
-            self.writes.submit(&stack, registers[7], || author(SUBMIT));
+            self.writes.submit(&stack, registers[7], author);
         }
     }
 
@@ -243,6 +246,10 @@ mod tests {
             "kthread",
         ];
         assert_eq!(author(&journal), "jbd2_journal_commit_transaction < kjournald2");
+        assert_eq!(
+            author(&["swap_write_page", "save_image", "swsusp_write", "ksys_write", "x"]),
+            "swap_write_page < save_image < write"
+        );
         assert_eq!(author(&["blk_mq_submit_bio", "do_syscall_64"]), "unknown");
         assert_eq!(Author::of(&["a.cold".to_owned()], true).to_string(), "a (guessed)");
     }

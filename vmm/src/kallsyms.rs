@@ -65,6 +65,12 @@ impl Symbols {
         (offset < FAR).then(|| Place { name: name.clone(), offset })
     }
 
+    /// From the symbol that an address lies in to the next one.
+    pub fn extent(&self, address: u64) -> Option<std::ops::Range<u64>> {
+        let after = self.0.partition_point(|(start, _)| *start <= address);
+        Some(self.0.get(after.checked_sub(1)?)?.0..self.0.get(after)?.0)
+    }
+
     /// The address of a name.
     pub fn address(&self, name: &str) -> Option<u64> {
         self.0.iter().find_map(|(address, symbol)| (symbol == name).then_some(*address))
