@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use scenarios::explore::baseline::Baseline;
-use scenarios::explore::campaign::{Campaign, ExploreError, Explored, Telling};
+use scenarios::explore::campaign::{Campaign, Exhausted, ExploreError, Explored, Progress, Telling};
 use scenarios::explore::family::Depth;
 use scenarios::explore::identity::Identity;
 use scenarios::explore::store::Store;
@@ -56,6 +56,13 @@ pub struct Fuzz {
     /// Of the seeded choices and these instructions: that of the scenario, if nothing is said.
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
+    /// Decides every mix of versions in a region as well, whatever its size: `header`, `map`, `journal`, `image`, `swap`, `ext4`, `all`, or a
+    /// step, such as `hibernate`: all blocks, at the cuts of that step. May be given more than once.
+    #[arg(long, value_name = "REGION|STEP")]
+    exhaustive: Vec<String>,
+    /// Looks into the file system after a cold boot too: what was synced before has to be there. Takes many more boots.
+    #[arg(long)]
+    files: bool,
     /// Goes on with the campaign of this directory.
     #[arg(long, value_name = "DIR", conflicts_with = "out")]
     resume: Option<PathBuf>,
@@ -168,10 +175,10 @@ fn explore(
     let stored = |error| failed(ExploreError::from(error));
     let seed = seed(case, arguments);
     let (pairs, instructions) = (arguments.pairs, arguments.instructions);
-    let depth = Depth { pairs, instructions, seed, ..Depth::default() };
+    let depth = Depth { pairs, instructions, seed, files: arguments.files, ..Depth::default() };
     let identity = Identity::new(&case.name, &case.text, seed, kernels, depth);
     let store = Store::open(&place.directory, &identity).map_err(stored)?;
-    if let Some(explored) = concluded(&store, arguments.report).map_err(stored)? {
+    if let Some(explored) = concluded(&store, arguments).map_err(stored)? {
         if !quiet {
             say(&format!("{}   everything is decided already", case.name));
         }
@@ -187,10 +194,14 @@ fn explore(
     let mut campaign = Campaign::new(&survey, &store, begun).map_err(failed)?;
     let mut live = Live::new(arguments.budget, begun, quiet);
     interrupts::catch();
-    let ran = campaign.run(arguments.jobs, |progress| {
+    let mut goes_on = |progress: &Progress| {
         live.show(progress);
         !interrupts::came() && arguments.budget.is_none_or(|budget| begun.elapsed() < budget)
-    });
+    };
+    // What is small and was asked for comes first.
+    let ran = (arguments.exhaustive.iter())
+        .try_for_each(|region| campaign.exhaust(region, arguments.jobs, &mut goes_on))
+        .and_then(|()| campaign.run(arguments.jobs, &mut goes_on));
     live.end();
     let to_go_on = |mut failure: Failure| {
         if failure.code == Code::Host {
@@ -207,7 +218,8 @@ fn explore(
         Telling { boots: arguments.minimise, report: arguments.report, is_hasty: interrupts::came() };
     let findings = campaign.tell(&case.text, &place.directory, telling).map_err(failed).map_err(to_go_on)?;
     let explored = campaign.explored(findings);
-    if explored.is_exhausted && !telling.is_hasty {
+    let regions_too = explored.regions.iter().all(Exhausted::is_exhausted);
+    if explored.is_exhausted && regions_too && !telling.is_hasty {
         let text = serde_json::to_string(&explored).map_err(|error| Failure::new(Code::Ours, error))?;
         store.conclude(&text).map_err(stored).map_err(to_go_on)?;
     }
@@ -215,13 +227,20 @@ fn explore(
 }
 
 /// What came of a campaign that is at its end, unless more is asked of it now, or another kjvm wrote it.
-fn concluded(store: &Store, report: bool) -> Result<Option<Explored>, scenarios::explore::store::StoreError> {
+fn concluded(
+    store: &Store,
+    arguments: &Fuzz,
+) -> Result<Option<Explored>, scenarios::explore::store::StoreError> {
     let explored: Option<Explored> = store.conclusion()?.and_then(|text| serde_json::from_str(&text).ok());
     let has_reports = |explored: &Explored| {
         let mut files = explored.findings.iter().map(|found| found.repro.as_ref());
         files.all(|files| files.is_some_and(|files| !files.report.is_empty()))
     };
-    Ok(explored.filter(|explored| !report || has_reports(explored)))
+    let has_regions = |explored: &Explored| {
+        let is_done = |name: &String| explored.regions.iter().any(|done| done.region == *name);
+        arguments.exhaustive.iter().all(is_done)
+    };
+    Ok(explored.filter(|it| (!arguments.report || has_reports(it)) && has_regions(it)))
 }
 
 fn seed(case: &Case, arguments: &Fuzz) -> u64 {

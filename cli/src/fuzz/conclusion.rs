@@ -46,6 +46,18 @@ pub fn text(answer: &Answer<'_>, look: Look) -> String {
         spaces.largest,
         spaces.sum
     );
+    for region in &answer.explored.regions {
+        let how = if region.is_exhausted() { "exhausted" } else { "not exhausted" };
+        let _ = writeln!(
+            text,
+            "{:<10} {how}: {} of {} spaces, the largest 2^{:.0}, by {} boots",
+            region.region,
+            number(region.done()),
+            number(region.spaces),
+            region.largest_log2,
+            count(region.executed)
+        );
+    }
     for (at, (outcome, states)) in outcomes.iter().enumerate() {
         let heading = if at == 0 { "outcomes" } else { "" };
         let _ = writeln!(text, "{heading:<10} {:>8}   {outcome}", count(*states));

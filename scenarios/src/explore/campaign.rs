@@ -4,6 +4,7 @@
 //! a boot makes of a state does not depend on who executes it or when, so neither does what is decided and found.
 
 mod crew;
+mod exhausted;
 mod explored;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ use super::family::Origin;
 use super::finding::{self, Context, FindingError, Found, Options};
 use super::judge::{Finding, Findings};
 use super::recovery::Outcome;
+use super::region::{Region, RegionError};
 use super::replay::Unfollowed;
 use super::set::Set;
 use super::store::{Done, Store, StoreError};
@@ -30,8 +32,12 @@ use super::survey::{Recording, Survey, Unit};
 use super::tree::{Effort, Leaf};
 use crate::lab::Trouble;
 use crew::{Crew, Said};
+pub use exhausted::Exhausted;
+use exhausted::Mixed;
 pub use explored::{AtCut, Explored};
 
+/// Units of the listed family have smaller numbers.
+const FIRST_PRODUCT: usize = 1 << 40;
 /// So often somebody is asked whether it goes on while no boot ends.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -59,6 +65,9 @@ pub enum ExploreError {
     /// A finding cannot be told.
     #[error(transparent)]
     Finding(#[from] FindingError),
+    /// There is no such region.
+    #[error(transparent)]
+    Region(#[from] RegionError),
     /// Where it is kept.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -72,6 +81,7 @@ impl ExploreError {
     pub fn is_users(&self) -> bool {
         match self {
             Self::Unexplorable(_) | Self::Nothing | Self::Run(_) => true,
+            Self::Region(error) => !matches!(error, RegionError::Disk(_)),
             Self::Store(error) => error.is_users(),
             _ => false,
         }
@@ -124,6 +134,8 @@ pub struct Campaign<'a> {
     /// Of each unit: states that are not.
     left: BTreeMap<usize, usize>,
     progress: Progress,
+    /// Regions of which every state was to be decided.
+    regions: Vec<Exhausted>,
     is_exhausted: bool,
     /// Boots in a second, all workers together.
     rate: f64,
@@ -179,6 +191,7 @@ impl<'a> Campaign<'a> {
             decided,
             left,
             progress,
+            regions: Vec::new(),
             is_exhausted,
             rate,
             before,
@@ -214,13 +227,48 @@ impl<'a> Campaign<'a> {
             }
         }
         self.left = work.iter().map(|unit| (unit.number, unit.set.listed().len())).collect();
-        let mut stopped = !goes_on(&self.progress);
+        let executed = self.progress.effort.executed;
+        let from = Instant::now();
+        self.execute(work, jobs, &mut goes_on)?;
+        let executed = self.progress.effort.executed.saturating_sub(executed);
+        self.rate = executed as f64 / from.elapsed().as_secs_f64().max(0.001);
+        self.is_exhausted = self.progress.undecided == 0;
+        Ok(())
+    }
+
+    /// Decides every state of a region, of which nobody lists any: `goes_on` as in [`Campaign::run`]. What is interrupted begins anew next time.
+    ///
+    /// # Errors
+    /// [`ExploreError`]; a region that there is not.
+    pub fn exhaust(
+        &mut self,
+        name: &str,
+        jobs: usize,
+        mut goes_on: impl FnMut(&Progress) -> bool,
+    ) -> Result<(), ExploreError> {
+        let Survey { recording, cuts, judge, .. } = self.survey;
+        let record = recording.record();
+        let region = Region::of(name, &record, cuts, judge.commit())?;
+        let products = region.products(&record, cuts)?;
+        self.regions.push(Exhausted::new(name, &products));
+        let units = (FIRST_PRODUCT..).zip(products);
+        let units = units.map(|(number, product)| Unit { number, set: Set::product(product) }).collect();
+        self.execute(units, jobs, &mut goes_on)
+    }
+
+    /// Does this work with so many workers.
+    fn execute(
+        &mut self,
+        work: Vec<Unit>,
+        jobs: usize,
+        goes_on: &mut dyn FnMut(&Progress) -> bool,
+    ) -> Result<(), ExploreError> {
+        let mut stopped = work.is_empty() || !goes_on(&self.progress);
         let crew = Crew::new(work);
         let survey = self.survey;
         let mut failure = None;
-        let (from, executed) = (Instant::now(), self.progress.effort.executed);
         std::thread::scope(|scope| {
-            if stopped || self.left.is_empty() {
+            if stopped {
                 return;
             }
             let reports = match crew.start(scope, survey, jobs) {
@@ -245,17 +293,28 @@ impl<'a> Campaign<'a> {
                 }
             }
         });
-        if let Some(error) = failure {
-            return Err(error);
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// A boot of states that nobody lists came to its end.
+    fn take_in_mixed(&mut self, unit: usize, leaf: &Leaf, effort: Effort) -> Result<(), ExploreError> {
+        let Survey { cuts, judge, .. } = self.survey;
+        self.progress.effort += effort;
+        if let Some(region) = self.regions.last_mut() {
+            region.decided(unit.saturating_sub(FIRST_PRODUCT), &leaf.set, effort);
         }
-        let executed = self.progress.effort.executed.saturating_sub(executed);
-        self.rate = executed as f64 / from.elapsed().as_secs_f64().max(0.001);
-        self.is_exhausted = self.progress.undecided == 0;
+        if let Some(mixed) = Mixed::of(&leaf.set)? {
+            self.findings.add_mixed(judge, cuts, &mixed.disks, mixed.origin, &leaf.outcome)?;
+            self.progress.findings = self.findings.iter().count();
+        }
         Ok(())
     }
 
     /// A boot came to its end.
     fn take_in(&mut self, unit: usize, leaf: &Leaf, effort: Effort) -> Result<(), ExploreError> {
+        if unit >= FIRST_PRODUCT {
+            return self.take_in_mixed(unit, leaf, effort);
+        }
         let Survey { cuts, family, judge, .. } = self.survey;
         let states = leaf.set.listed();
         let seen: BTreeMap<_, _> =
@@ -371,6 +430,7 @@ impl<'a> Campaign<'a> {
             unfollowed: unfollowed.unwrap_or_default(),
             is_exhausted: self.is_exhausted,
             spaces: family.spaces,
+            regions: self.regions.clone(),
             outcomes,
             findings,
             rate: self.rate,

@@ -57,6 +57,11 @@ impl Judge {
         Ok(Self { commit, lives })
     }
 
+    /// Where the commit record stands.
+    pub fn commit(&self) -> &Commit {
+        &self.commit
+    }
+
     /// What may come of a cut.
     pub fn life(&self, cut: usize) -> Option<Life> {
         self.lives.cuts.get(cut).map(|at| at.life)
@@ -250,7 +255,7 @@ fn damaged(evidence: &Evidence, how: &str) -> Option<&'static str> {
 pub struct Finding {
     /// What is wrong.
     pub class: Class,
-    /// Number of the state with the fewest lost writes, and of these the one of the earliest cut.
+    /// Number of the state with the fewest lost writes, and of these the one of the earliest cut. Of one that is in no list the highest.
     pub state: usize,
     /// Which of its origins.
     pub origin: Origin,
@@ -307,6 +312,34 @@ impl Findings {
                     finding.observed = outcome.clone();
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Takes the outcome of a state in that is in no list, at its cut.
+    ///
+    /// # Errors
+    /// [`BaseError`].
+    pub fn add_mixed(
+        &mut self,
+        judge: &Judge,
+        cuts: &[Cut],
+        disks: &[Media],
+        origin: Origin,
+        outcome: &Outcome,
+    ) -> Result<(), BaseError> {
+        if matches!(outcome, Outcome::Broken(_)) {
+            self.unfollowed += 1;
+        }
+        let Some(class) = judge.class_of(disks, origin.cut, cuts, outcome)? else { return Ok(()) };
+        let observed = outcome.clone();
+        let state = usize::MAX;
+        let (lost, cut) = (origin.lost, origin.cut);
+        let new = Finding { class: class.clone(), state, origin, observed, seen: 0 };
+        let finding = self.found.entry(class).or_insert_with(|| new.clone());
+        finding.seen += 1;
+        if (lost, cut, state) < (finding.origin.lost, finding.origin.cut, finding.state) {
+            *finding = Finding { seen: finding.seen, ..new };
         }
         Ok(())
     }

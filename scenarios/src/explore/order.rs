@@ -21,11 +21,14 @@ pub struct Depth {
     pub instructions: usize,
     /// Seed of the seeded choices and of these instructions.
     pub seed: u64,
+    /// After a cold boot somebody looks into the file system: what was synced has to be there.
+    pub files: bool,
 }
 
 impl Depth {
     /// Only whole writes, and no pairs.
-    pub const LEAST: Self = Self { pairs: 0, torn: 0, seeded: 0, small: 0, instructions: 0, seed: 0 };
+    pub const LEAST: Self =
+        Self { pairs: 0, torn: 0, seeded: 0, small: 0, instructions: 0, seed: 0, files: false };
 
     /// Which of them.
     pub fn instructions(self) -> Instructions {
@@ -35,7 +38,7 @@ impl Depth {
 
 impl Default for Depth {
     fn default() -> Self {
-        Self { pairs: 1, torn: 1, seeded: 4, small: 6, instructions: 64, seed: 0 }
+        Self { pairs: 1, torn: 1, seeded: 4, small: 6, instructions: 64, seed: 0, files: false }
     }
 }
 

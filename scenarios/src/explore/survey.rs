@@ -15,8 +15,8 @@ use crate::language::Scenario;
 use crate::report::Report;
 use crate::run::{self, Finished, Listener};
 
-/// States of one unit at most: what is lost when a campaign is interrupted, and what one worker does while others do other units.
-const UNIT: usize = 4096;
+/// States of one unit at most. What a guest does not tell apart is decided by one boot for a whole unit: so they are large.
+const UNIT: usize = 1 << 16;
 
 /// A scenario that was recorded.
 pub struct Recording<'a> {
@@ -98,6 +98,10 @@ impl<'a> Survey<'a> {
         let all = record.entries().len();
         let first = cuts(&record, 0..all).into_iter().find(|cut| cut.step == subject.first_step);
         let first = first.map_or(0, |cut| cut.entry);
+        let subject = match depth.files {
+            true => subject.with_files(recording.finished.found.synced_from(first)),
+            false => subject,
+        };
         let mut cuts = cuts_and_instructions(&record, first..all, depth.instructions());
         let judge = Judge::new(&record, &cuts, subject.commit.clone())?;
         let family = Family::of(&record, &cuts, depth)?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Progress;
+use super::{Exhausted, Progress};
 use crate::explore::cuts::{Cut, Kind, Points};
 use crate::explore::family::Spaces;
 use crate::explore::finding::Found;
@@ -25,6 +25,8 @@ pub struct Explored {
     pub is_exhausted: bool,
     /// Sizes of the whole spaces that the listed states are taken from.
     pub spaces: Spaces,
+    /// Regions of which every state was to be decided.
+    pub regions: Vec<Exhausted>,
     /// How many states end in which way.
     pub outcomes: Vec<(Outcome, u64)>,
     /// What must not be, and is.
@@ -73,7 +75,8 @@ impl AtCut {
 impl Explored {
     /// The answer, in capitals, and what it holds for.
     pub fn verdict(&self, is_found: bool) -> (&'static str, &'static str) {
-        match (is_found, self.is_exhausted && self.progress.points.skipped == 0) {
+        let regions = self.regions.iter().all(Exhausted::is_exhausted);
+        match (is_found, self.is_exhausted && regions && self.progress.points.skipped == 0) {
             (true, _) => ("FOUND", ""),
             (false, true) => ("CLEAN", ""),
             (false, false) => ("CLEAN", "of what was decided"),

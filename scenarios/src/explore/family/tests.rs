@@ -5,7 +5,7 @@ use crate::checks::testing::{EXT4, SWAP, Tale};
 use crate::explore::cuts::{Kind, cuts};
 use crate::explore::lost::{lost, weakest_fault};
 
-const DEPTH: Depth = Depth { pairs: 1, torn: 1, seeded: 2, small: 3, instructions: 0, seed: 5 };
+const DEPTH: Depth = Depth { pairs: 1, torn: 1, seeded: 2, small: 3, instructions: 0, seed: 5, files: false };
 
 /// Two disks: some writes to both, a flush of one, an overwritten write, and the power lost.
 fn tale(is_honest: bool) -> Tale {

@@ -11,7 +11,7 @@ use crate::explore::order;
 
 /// Three blocks, and a last one that is cut short.
 const BYTES: u64 = 3 * BLOCK + 3 * SECTOR;
-const DEPTH: Depth = Depth { pairs: 2, torn: 3, seeded: 6, small: 6, instructions: 0, seed: 9 };
+const DEPTH: Depth = Depth { pairs: 2, torn: 3, seeded: 6, small: 6, instructions: 0, seed: 9, files: false };
 
 #[derive(Debug, Clone)]
 enum Step {

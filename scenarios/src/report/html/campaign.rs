@@ -131,6 +131,12 @@ fn coverage(explored: &Explored) -> Markup {
                 tr { td { "decided" } td class="number" { (words::count(progress.effort.decided)) } }
                 tr { td { "undecided" } td class="number" { (number(progress.undecided)) } }
                 tr { td { "the family is exhausted" } td class="number" { (if explored.is_exhausted { "yes" } else { "no" }) } }
+                @for region in &explored.regions {
+                    tr {
+                        td { "every mix in " code { (region.region) } ", the largest space 2" sup { (format!("{:.0}", region.largest_log2)) } }
+                        td class="number" { (number(region.done())) " of " (number(region.spaces)) @if region.is_exhausted() { ": exhausted" } }
+                    }
+                }
                 tr { td { "boots executed, and partings" } td class="number" { (words::count(progress.effort.executed)) ", " (words::count(progress.effort.forks)) } }
                 tr { td { "instructions" } td class="number" { (words::count(progress.effort.instructions / 1_000_000)) " M" } }
                 tr { td { "whole crash spaces; the largest, all together" } td class="number" { (number(spaces.count)) "; 2" sup { (format!("{:.0}", spaces.largest)) } ", 2" sup { (format!("{:.0}", spaces.sum)) } } }
