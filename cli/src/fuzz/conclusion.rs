@@ -98,7 +98,12 @@ pub fn last(answer: &Answer<'_>, look: Look) -> String {
     };
     let word = look.paint(paint, word);
     let of = if of.is_empty() { String::new() } else { format!(" {of}") };
-    let findings = counted(answer.explored.findings.len() as u64, "finding", "findings");
+    let all = answer.explored.findings.len();
+    let new = all.saturating_sub(answer.known.iter().filter(|known| **known).count());
+    let findings = match answer.has_baseline {
+        true => counted(new as u64, "new finding", "new findings"),
+        false => counted(all as u64, "finding", "findings"),
+    };
     format!("{word}{of}   {}   {findings}   {}", answer.name, output::duration(answer.explored.seconds))
 }
 

@@ -5,7 +5,7 @@
 
 mod crew;
 mod exhausted;
-mod explored;
+pub(crate) mod explored;
 
 use std::collections::BTreeMap;
 use std::path::Path;

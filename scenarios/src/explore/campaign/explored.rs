@@ -83,3 +83,101 @@ impl Explored {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod sample {
+    use super::*;
+    use crate::explore::finding::{CutTold, LostWrite, Minimal};
+
+    /// A finding whose guest has tried to write a page of its own.
+    pub(crate) fn found() -> Found {
+        let cut = CutTold {
+            entry: 7,
+            boot: 1,
+            nanoseconds: 2_000,
+            instructions: 500,
+            step: "hibernate".into(),
+            kind: Kind::Disk,
+            event: "write #9 accepted".into(),
+            words: "0.2 ms after #9 header S1SUSPEND".into(),
+        };
+        let write = |request| LostWrite {
+            disk: "system".into(),
+            request,
+            sector: 8 * request,
+            sectors: 8,
+            owner: "swap map page 2 of 2".into(),
+            function: "swap_write_page < save_image".into(),
+        };
+        Found {
+            class: "a header before its map".into(),
+            oracle: "O5".into(),
+            clause: "O5.C1".into(),
+            cut,
+            lost_writes: (0..12).map(write).collect(),
+            weakest_fault: "volatile cache".into(),
+            user_effect: "the session is lost".into(),
+            allowed: vec!["resume".into(), "cold boot".into()],
+            observed: Outcome::Lost("<script>alert(1)</script>]]>".into()),
+            seen: 3,
+            window: 80_000,
+            minimal: Minimal { boots: 4, is_proven: true },
+            repro: None,
+            said: vec!["not confirmed & alone".into()],
+        }
+    }
+
+    /// A campaign with that finding, which ended before all was decided.
+    pub(crate) fn explored() -> Explored {
+        let outcomes = vec![(Outcome::Cold, 30), (found().observed, 3)];
+        let at = |shown: Vec<u64>, undecided| AtCut {
+            boot: 1,
+            nanoseconds: 5,
+            step: "hibernate".into(),
+            kind: Kind::Disk,
+            allowed: vec!["cold boot".into()],
+            shown,
+            undecided,
+        };
+        let points = Points { disk: 4, power: 1, phase: 1, instruction: 0, skipped: 0 };
+        let progress =
+            Progress { points, listed: 90, states: 35, undecided: 2, findings: 1, ..Progress::default() };
+        Explored {
+            progress,
+            points_by_name: BTreeMap::from([("write accepted".into(), 4)]),
+            tested: Points { disk: 3, ..points },
+            regions: Vec::new(),
+            unfollowed: String::new(),
+            is_exhausted: false,
+            spaces: Spaces { count: 5, largest: 38.0, sum: 40.0 },
+            outcomes,
+            findings: vec![found()],
+            rate: 12.0,
+            seconds: 9.5,
+            along: vec![at(vec![5, 0], 0), at(vec![6, 0], 0), at(vec![4, 3], 2)],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clean_says_of_what() {
+        let open = sample::explored();
+        assert_eq!(open.verdict(true), ("FOUND", ""));
+        assert_eq!(open.verdict(false), ("CLEAN", "of what was decided"));
+        let mut over = Explored { is_exhausted: true, ..open };
+        assert_eq!(over.verdict(false), ("CLEAN", ""));
+        over.progress.points.skipped = 1;
+        assert_eq!(over.verdict(false), ("CLEAN", "of what was decided"));
+    }
+
+    #[test]
+    fn it_comes_back_as_it_was_kept() {
+        let explored = sample::explored();
+        let text = serde_json::to_string(&explored).unwrap();
+        assert_eq!(serde_json::from_str::<Explored>(&text).unwrap(), explored);
+    }
+}

@@ -285,3 +285,52 @@ fn finding(found: &Found, is_known: bool, again: &[Command]) -> Markup {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::explore::campaign::explored::sample;
+
+    fn shown(explored: &Explored, known: &[bool], gone: &[String]) -> String {
+        let again = [vec![Command { purpose: "replay".into(), line: "kjvm replay finding-1.repro".into() }]];
+        page(&Account { scenario: "stock", about: "", seed: 1, explored, known, gone, again: &again })
+    }
+
+    #[test]
+    fn everything_that_counts_is_on_the_page_and_nothing_of_the_guest_is_more_than_text() {
+        let page = shown(&sample::explored(), &[false], &[]);
+        for part in [
+            "FOUND",
+            "a header before its map",
+            "new",
+            "swap map page 2 of 2",
+            "swap_write_page",
+            "and 4 more",
+        ] {
+            assert!(page.contains(part), "{part}");
+        }
+        for part in
+            ["kjvm replay finding-1.repro", "2<sup>38</sup>", "not confirmed &amp; alone", "90", "undecided"]
+        {
+            assert!(page.contains(part), "{part}");
+        }
+        assert!(!page.contains("<script") && page.contains("&lt;script&gt;"));
+        assert!(!page.contains("http:") && !page.contains("https:"));
+        // Two cut points that show the same are one.
+        assert_eq!(page.matches("<g>").count(), 2);
+    }
+
+    #[test]
+    fn what_is_known_is_calm() {
+        let explored = sample::explored();
+        let page = shown(&explored, &[true], &["something else".into()]);
+        assert!(
+            page.contains("CLEAN")
+                && page.contains("of what was decided")
+                && page.contains("in the baseline")
+        );
+        assert!(page.contains("something else") && !page.contains("check fail"));
+        let none = Explored { findings: Vec::new(), along: Vec::new(), ..explored };
+        assert!(shown(&none, &[], &[]).contains("None."));
+    }
+}

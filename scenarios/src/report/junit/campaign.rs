@@ -81,3 +81,21 @@ fn of_finding(scenario: &str, found: &Found, is_known: bool) -> TestCase {
     }
     case
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::explore::campaign::explored::sample;
+
+    #[test]
+    fn a_case_for_each_class_and_one_for_the_campaign() {
+        for (known, failures) in [(false, 1), (true, 0)] {
+            let text = text("stock", &sample::explored(), &[known]).unwrap();
+            let document = roxmltree::Document::parse(&text).unwrap();
+            let count = |name: &str| document.descendants().filter(|node| node.has_tag_name(name)).count();
+            assert_eq!((count("testcase"), count("failure")), (2, failures), "{text}");
+            assert!(text.contains("O5.C1 a header before its map, in hibernate"), "{text}");
+            assert_eq!(text.contains("in the baseline"), known);
+        }
+    }
+}
