@@ -9,6 +9,7 @@ use std::process::Command;
 /// Commands that are not run here, each with the test that does what it does.
 const ELSEWHERE: &[(&str, &str)] = &[
     ("./first-run", "the same as `kjvm run scenarios/power-lost-in-s3.toml`, after `./setup`"),
+    ("./first-catch", "cli/tests/fuzz.rs explores, and scenarios/tests/explore_ways.rs a stock kernel"),
     ("./test", "this is it"),
     ("kjvm kernels build mine", "cli/tests/kernels.rs builds a tree"),
     ("kjvm kernels build primary-6.12 saver-6.12", "./test begins with it"),
@@ -43,7 +44,7 @@ fn commands(page: &str) -> Vec<String> {
         }
         let Some(code) = (if fenced { Some(line) } else { line.strip_prefix("    ") }) else { continue };
         let code = code.strip_prefix("$ ").unwrap_or(code);
-        if ["kjvm ", "./first-run", "./test"].iter().any(|start| code.starts_with(start)) {
+        if ["kjvm ", "./first-run", "./first-catch", "./test"].iter().any(|start| code.starts_with(start)) {
             // What stands behind three spaces is a remark.
             commands.push(code.split("   ").next().unwrap_or(code).trim().to_owned());
         }
