@@ -62,6 +62,40 @@ fn what_linux_does_not_order_is_found() {
     assert_eq!(smallest["lost_writes"].as_array().unwrap().len(), 0);
 }
 
+/// An image of ours is committed by its header alone: every mix of what its page may hold, at any cut, leaves a session or a cold boot.
+#[test]
+fn every_mix_of_a_region_is_decided() {
+    let directory = tempfile::tempdir().unwrap();
+    let (json, campaign) = (directory.path().join("found.json"), directory.path().join("campaign"));
+    let jump = library("save-off-restore.toml");
+    let mut arguments = vec!["fuzz", &jump, "--set", "cycles=1", "--set", "workloads=[\"memory\"]"];
+    arguments.extend(["--exhaustive", "header", "--instructions", "0", "--pairs", "0"]);
+    arguments.extend(["--out", campaign.to_str().unwrap(), "--json", json.to_str().unwrap()]);
+    let output = kjvm(&arguments);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("header     exhausted: "), "{said}");
+    assert!(said.lines().last().unwrap().starts_with("CLEAN   save-off-restore"), "{said}");
+    let report: serde_json::Value = serde_json::from_slice(&std::fs::read(json).unwrap()).unwrap();
+    let region = &report["regions"][0];
+    let spaces = region["spaces"].as_u64().unwrap();
+    assert!(spaces > 0 && region["executed"].as_u64().unwrap() >= spaces, "{region:#}");
+    assert!(region["parts"].as_array().unwrap().iter().all(|part| *part == 1.0), "{region:#}");
+    assert_eq!((&report["skipped"], &report["exhausted"]), (&0.into(), &true.into()));
+}
+
+#[test]
+fn a_region_that_there_is_not_is_said_with_those_there_are() {
+    let directory = tempfile::tempdir().unwrap();
+    let campaign = directory.path().join("campaign");
+    let jump = library("save-off-restore.toml");
+    let out = campaign.to_str().unwrap();
+    let output = kjvm(&["fuzz", &jump, "--set", "cycles=1", "--exhaustive", "headr", "--out", out]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("no region and no step is called `headr`") && said.contains("journal"), "{said}");
+}
+
 #[test]
 fn what_cannot_be_explored_is_said() {
     let s3 = library("s3.toml");

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use scenarios::explore::campaign::Progress;
+use scenarios::explore::campaign::{Exhausted, Progress};
 use scenarios::explore::family::Spaces;
 use scenarios::explore::finding::Found;
 use scenarios::explore::recovery::Outcome;
@@ -35,6 +35,7 @@ struct Report<'a> {
     progress: Progress,
     points_by_name: &'a BTreeMap<String, usize>,
     spaces: Spaces,
+    regions: &'a [Exhausted],
     outcomes: Vec<Ended<'a>>,
 }
 
@@ -85,6 +86,7 @@ pub fn write(path: &Path, answer: &Answer<'_>, seed: u64) -> Result<(), Failure>
         progress: explored.progress,
         points_by_name: &explored.points_by_name,
         spaces: explored.spaces,
+        regions: &explored.regions,
         outcomes: outcomes.collect(),
     };
     output::write_json(path, &report)
