@@ -4,6 +4,7 @@
 //! many (thousands take minutes); they are spread evenly over the family, beside all states in which little is lost around the header.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -66,8 +67,18 @@ fn decided_together_and_alone(text: &str, usually: usize) {
     let mut worker = survey.worker().unwrap();
     let mut together: BTreeMap<usize, Outcome> = BTreeMap::new();
     worker.begin(Set::Listed(chosen.clone()));
-    let mut leaves = 0;
-    while let Some(leaf) = worker.next_leaf().unwrap() {
+    let (mut leaves, mut stops) = (0, 0);
+    // Now and then somebody stops it and lets it go on.
+    let asked = Cell::new(0);
+    let goes_on = || asked.replace(asked.get() + 1) % 7 != 6;
+    loop {
+        let Some(leaf) = worker.next_leaf_while(&goes_on).unwrap() else {
+            if worker.tree().undecided() == 0 {
+                break;
+            }
+            stops += 1;
+            continue;
+        };
         leaves += 1;
         for state in leaf.set.listed() {
             assert!(
@@ -78,6 +89,7 @@ fn decided_together_and_alone(text: &str, usually: usize) {
     }
     assert_eq!(together.keys().copied().collect::<Vec<_>>(), chosen, "a state is not decided");
     assert!(leaves < chosen.len(), "nothing is shared");
+    assert!(stops > 0, "nobody stopped it");
     let mut seen: BTreeMap<&Outcome, usize> = BTreeMap::new();
     for (state, outcome) in &together {
         worker.begin(Set::Listed(vec![*state]));

@@ -205,7 +205,7 @@ impl<'a> Campaign<'a> {
     }
 
     /// Executes boots with so many workers until all is decided, or `goes_on` says no, which is asked after each boot and while they last.
-    /// Boots that are under way then come to their end, and count.
+    /// Boots that are under way then are left where they stand: their states are undecided.
     ///
     /// # Errors
     /// [`ExploreError`]. What was stored before stays.

@@ -23,8 +23,10 @@ use looks::Looks;
 /// Nanoseconds from what the agent says to the first byte of the host's answer.
 const REPLY_AFTER: u64 = 100_000;
 const SECOND: u64 = 1_000_000_000;
-/// The longest that a boot may take, and a resume.
-const PATIENCE: u64 = 120 * SECOND;
+/// What a boot may take at least, and a resume, and an answer.
+const PATIENCE: u64 = 15 * SECOND;
+/// And so many times what the longest step of the recorded run took.
+const SLOWER: u64 = 4;
 /// Requests of the host count from here: after a cut nothing depends on how many there were before.
 const FIRST_REQUEST: u64 = 1_000_000;
 /// Where the file system of a cold boot is mounted.
@@ -81,6 +83,8 @@ impl fmt::Display for Outcome {
 pub struct Plan {
     /// How the session comes back.
     pub way: Way,
+    /// Nanoseconds of the guest's time that a boot may take, and a resume, and an answer.
+    pub patience: u64,
     /// Where it is asked for. None: the kernel looks by itself, at boot.
     pub device: Option<String>,
     /// Page of the device at which a swap file begins.
@@ -95,6 +99,11 @@ pub struct Plan {
     pub file_system: Option<String>,
     /// Records of its journal that have to be there.
     pub synced: u64,
+}
+
+/// How long somebody waits for a guest, of whose recorded run the longest step took so many nanoseconds. One that takes longer stands still.
+pub fn patience(longest: u64) -> u64 {
+    longest.saturating_mul(SLOWER).max(PATIENCE)
 }
 
 /// A, as it boots where nothing is to come back.
@@ -154,7 +163,8 @@ impl Recovery {
     pub fn new(plan: Plan) -> Self {
         let mut conversation = Conversation::default();
         conversation.count_from(FIRST_REQUEST);
-        let (plan, deadline) = (Arc::new(plan), VirtualTime(PATIENCE));
+        let deadline = VirtualTime(plan.patience);
+        let plan = Arc::new(plan);
         Self { plan, conversation, stage: Stage::Boots, refused: None, deadline }
     }
 
@@ -194,7 +204,7 @@ impl Recovery {
         let booted = machine.reset_line(ears).and_then(|()| machine.boot(kernel.kernel.entry, &payload));
         self.conversation.power_lost();
         self.stage = Stage::BootsCold;
-        self.deadline = machine.now().after(PATIENCE);
+        self.deadline = machine.now().after(self.plan.patience);
         if let Err(error) = booted {
             self.over(Outcome::Broken(error.to_string()));
         }
@@ -367,7 +377,7 @@ impl Recovery {
 
     fn ask_and(&mut self, stage: Stage, ask: &Ask, now: VirtualTime) {
         self.stage = stage;
-        self.deadline = now.after(PATIENCE);
+        self.deadline = now.after(self.plan.patience);
         self.ask(ask);
     }
 

@@ -6,7 +6,7 @@ use thiserror::Error;
 use vmm::Machine;
 
 use super::judge::{Commit, Format};
-use super::recovery::{ColdBoot, Plan, Recovery, Way};
+use super::recovery::{ColdBoot, Plan, Recovery, Way, patience};
 use crate::checks::record::places;
 use crate::kernels::Kernels;
 use crate::lab::{AfterCut, Lab, Trouble};
@@ -171,8 +171,10 @@ impl Subject {
             .first()
             .filter(|_| scenario.workloads.contains(&Workload::Ext4))
             .map(|place| lab.device(place.disk, place.partition));
+        let longest = finished.report.phases.iter().map(|phase| phase.nanoseconds).max();
         let plan = Plan {
             way,
+            patience: patience(longest.unwrap_or_default()),
             device: asks.then_some(device),
             offset,
             cold,

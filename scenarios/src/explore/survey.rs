@@ -172,6 +172,14 @@ impl<'a> Worker<'a> {
         Ok(self.tree.next_leaf()?)
     }
 
+    /// The same, as long as `goes_on` says so; None as well if it said no.
+    ///
+    /// # Errors
+    /// [`ExploreError`].
+    pub fn next_leaf_while(&mut self, goes_on: &dyn Fn() -> bool) -> Result<Option<Leaf>, ExploreError> {
+        Ok(self.tree.next_leaf_while(goes_on)?)
+    }
+
     /// The tree of what it does.
     pub fn tree(&self) -> &Tree<'a> {
         &self.tree

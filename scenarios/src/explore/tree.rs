@@ -179,7 +179,12 @@ enum Stretch {
     /// Before a read of these blocks.
     Reads(Vec<Place>),
     Over(Outcome),
+    /// Somewhere: nobody wants to know how it goes on.
+    Stopped,
 }
+
+/// Nanoseconds of the guest's time after which somebody is asked whether it goes on: a guest that neither dies nor speaks takes long.
+const SLICE: u64 = 250_000_000;
 
 impl<'a> Tree<'a> {
     /// A machine that is about to boot, with the contents of the first state of the family on its disks. Boots it until something is
@@ -195,7 +200,7 @@ impl<'a> Tree<'a> {
         let (snapshot, face) = (machine.snapshot(), set.face());
         let mut trunk = Node { snapshot, set, face, reads: Vec::new(), recovery, ears };
         let mut effort = Effort::default();
-        if let Stretch::Reads(reads) = stretch(&mut machine, &mut trunk, &mut effort) {
+        if let Stretch::Reads(reads) = stretch(&mut machine, &mut trunk, &mut effort, &|| true) {
             trunk.reads = reads;
             trunk.snapshot = machine.snapshot();
         }
@@ -237,18 +242,32 @@ impl<'a> Tree<'a> {
     /// # Errors
     /// [`MachineError`].
     pub fn next_leaf(&mut self) -> Result<Option<Leaf>, MachineError> {
+        self.next_leaf_while(&|| true)
+    }
+
+    /// The same, as long as `goes_on` says so, which is asked now and then. None as well if it said no: what was under way is left where it
+    /// stood, and its states are undecided.
+    ///
+    /// # Errors
+    /// [`MachineError`].
+    pub fn next_leaf_while(&mut self, goes_on: &dyn Fn() -> bool) -> Result<Option<Leaf>, MachineError> {
         let Some(mut node) = self.open.pop() else { return Ok(None) };
         self.machine.restore(&node.snapshot)?;
         let snapshot = Arc::clone(&node.snapshot);
         self.part(&mut node, Some(snapshot))?;
         let begun = self.effort.instructions;
         let outcome = loop {
-            match stretch(&mut self.machine, &mut node, &mut self.effort) {
+            match stretch(&mut self.machine, &mut node, &mut self.effort, goes_on) {
                 Stretch::Reads(reads) => {
                     node.reads = reads;
                     self.part(&mut node, None)?;
                 }
                 Stretch::Over(outcome) => break outcome,
+                Stretch::Stopped => {
+                    node.snapshot = self.machine.snapshot();
+                    self.open.push(node);
+                    return Ok(None);
+                }
             }
         };
         self.effort.executed += 1;
@@ -298,15 +317,24 @@ impl<'a> Tree<'a> {
     }
 }
 
-/// Runs until something is read in which states may differ, or it is over.
-fn stretch(machine: &mut Machine, node: &mut Node, effort: &mut Effort) -> Stretch {
+/// Runs until something is read in which states may differ, or it is over, or nobody wants it to go on.
+fn stretch(
+    machine: &mut Machine,
+    node: &mut Node,
+    effort: &mut Effort,
+    goes_on: &dyn Fn() -> bool,
+) -> Stretch {
     let begun = machine.instructions();
     let end = loop {
         if let Some(outcome) = node.recovery.outcome() {
             break Stretch::Over(outcome.clone());
         }
+        if !goes_on() {
+            break Stretch::Stopped;
+        }
         node.recovery.speak(machine, &mut node.ears);
-        let limit = Limit { time: Some(node.recovery.until()), instructions: None };
+        let until = node.recovery.until().min(machine.now().after(SLICE));
+        let limit = Limit { time: Some(until), instructions: None };
         let stop = machine.run(limit, &mut node.ears);
         if let Some((disk, request)) = node.ears.zeroes.take() {
             let changes = machine.board().pci.disks().nth(disk);

@@ -72,7 +72,7 @@ impl Crew {
         Ok(said)
     }
 
-    /// Boots that are under way come to their end, and no other begins.
+    /// Boots that are under way are left where they stand, and no other begins.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::Relaxed);
     }
@@ -130,7 +130,7 @@ impl Crew {
                 Work::Begun(given) => worker.take(*given),
             }
             while !self.is_stopped() {
-                let Some(leaf) = worker.next_leaf()? else { break };
+                let Some(leaf) = worker.next_leaf_while(&|| !self.is_stopped())? else { break };
                 let now = worker.tree().effort();
                 let more = now.since(&before);
                 before = now;
