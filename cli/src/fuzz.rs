@@ -214,8 +214,12 @@ fn explore(
     if found > 0 && !quiet {
         eprintln!("looking for the smallest witness of {found} findings");
     }
-    let telling =
-        Telling { boots: arguments.minimise, report: arguments.report, is_hasty: interrupts::came() };
+    let telling = Telling {
+        jobs: arguments.jobs,
+        boots: arguments.minimise,
+        report: arguments.report,
+        is_hasty: interrupts::came(),
+    };
     let findings = campaign.tell(&case.text, &place.directory, telling).map_err(failed).map_err(to_go_on)?;
     let explored = campaign.explored(findings);
     let regions_too = explored.regions.iter().all(Exhausted::is_exhausted);

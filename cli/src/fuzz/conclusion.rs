@@ -76,7 +76,8 @@ pub fn text(answer: &Answer<'_>, look: Look) -> String {
         let paint = if is_known { Paint::Soft } else { Paint::Bad };
         let lost = counted(found.lost_writes.len() as u64, "lost write", "lost writes");
         let clause = look.paint(paint, &found.clause);
-        let _ = writeln!(text, "  {}  {clause}   {}   {lost}{mark}", place + 1, found.class);
+        let (class, step) = (&found.class, &found.cut.step);
+        let _ = writeln!(text, "  {}  {clause}   {class}, cut in {step}   {lost}{mark}", place + 1);
         if !is_known && full > 0 {
             full -= 1;
             text += &finding(answer, found);

@@ -9,10 +9,13 @@ pub(crate) mod explored;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
+use std::sync::{Mutex, PoisonError};
+use std::thread::Builder;
 use std::time::{Duration, Instant};
 
-use devices::disk::BaseError;
+use devices::disk::{BaseError, Media};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use vmm::MachineError;
@@ -387,12 +390,8 @@ impl<'a> Campaign<'a> {
         if telling.is_hasty {
             options = Options { boots: 0, repro: false, report: false };
         }
-        let told = (1..).zip(self.findings.iter()).map(|(number, finding)| {
-            finding::tell(&context, finding, number, directory, &options, &mut |disks| {
-                finding::boot(&context, disks)
-            })
-        });
-        Ok(told.collect::<Result<_, _>>()?)
+        let findings: Vec<&Finding> = self.findings.iter().collect();
+        tell_all(&context, &findings, directory, &options, telling.jobs)
     }
 
     /// What came of it so far.
@@ -440,9 +439,44 @@ impl<'a> Campaign<'a> {
     }
 }
 
+/// Tells findings, so many at a time, and gives them in their order.
+fn tell_all(
+    context: &Context<'_>,
+    findings: &[&Finding],
+    directory: &Path,
+    options: &Options,
+    jobs: usize,
+) -> Result<Vec<Found>, ExploreError> {
+    let next = AtomicUsize::new(0);
+    let told = Mutex::new(BTreeMap::new());
+    let work = || {
+        loop {
+            let place = next.fetch_add(1, Ordering::Relaxed);
+            let Some(finding) = findings.get(place) else { break };
+            let boot = &mut |disks: &[Media]| finding::boot(context, disks);
+            let found = finding::tell(context, finding, place + 1, directory, options, boot);
+            told.lock().unwrap_or_else(PoisonError::into_inner).insert(place, found);
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..jobs.min(findings.len()) {
+            let worker = Builder::new().stack_size(crew::STACK);
+            // With fewer threads it takes longer.
+            if worker.spawn_scoped(scope, work).is_err() {
+                break;
+            }
+        }
+        work();
+    });
+    let told = told.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok(told.into_values().collect::<Result<_, _>>()?)
+}
+
 /// How much is done to tell findings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Telling {
+    /// So many at a time.
+    pub jobs: usize,
     /// Boots that looking for a smaller witness may take, of each.
     pub boots: u32,
     /// A report for a maintainer is written of each.

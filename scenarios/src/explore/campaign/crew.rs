@@ -13,7 +13,7 @@ use crate::explore::survey::{Survey, Unit};
 use crate::explore::tree::{Effort, Given, Leaf};
 
 /// Of a thread: more than the runtime gives, as much as a process begins with.
-const STACK: usize = 8 << 20;
+pub(super) const STACK: usize = 8 << 20;
 /// Leaves that wait to be taken in, of each worker: if the store is slow, nobody runs far ahead of it.
 const AHEAD: usize = 4;
 
